@@ -1,0 +1,8 @@
+"""Commands that need nothing but the store, one module a data type.
+
+Importing this package registers all of them in the one command table.
+"""
+
+from perdure.store.commands import counters, expiry, hash_pages, hashes, keys, lcs, objects, string_edits, strings
+
+__all__ = ["counters", "expiry", "hash_pages", "hashes", "keys", "lcs", "objects", "string_edits", "strings"]

@@ -1,0 +1,207 @@
+"""Databases: keys, values, deadlines; and the keyspace of all of them.
+
+A ``Database`` is a dict from key to value, because a look-up is then one call
+into C on the hot path.  Around it stand
+
+``expires``   key -> deadline in unix ms, for keys that have one
+``order``     the keys in order of arrival, for SCAN and RANDOMKEY
+``deadlines`` which keys may be due when (``store.deadlines``)
+
+Who changes a key uses the methods here, or does exactly what they do (the SET
+fast path).  Nothing here logs: a command has logged before it calls (LOG-FIRST).
+
+When a key was last used is not kept: it would cost every command time and every key
+memory, for OBJECT IDLETIME alone.  The first such call switches it on for its
+database, whose class is then ``UsedDatabase`` with the same methods and times kept;
+until then it costs nothing.  Keys that nobody used since are idle since that call:
+never too long, so who deletes what is idle long enough deletes nothing in use.
+
+Invariants (``_check``): every key of ``expires`` is in the dict; ``order`` and
+``deadlines`` know every key they must; no aggregate is empty; ``uses`` knows no key
+that is not there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from perdure.store.deadlines import Deadlines
+from perdure.store.key_order import KeyOrder
+
+
+class Clock(Protocol):
+    """Who knows the time (``Tx``)."""
+
+    clock_ms: int
+
+
+class Uses:
+    """When keys of one database were last used, in unix ms."""
+
+    __slots__ = ("clock", "since_ms", "times")
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.since_ms = clock.clock_ms
+        self.times: dict[bytes, int] = {}
+
+    def idle_ms(self, key: bytes) -> int:
+        """How long nobody used a key that exists."""
+        return max(0, self.clock.clock_ms - self.times.get(key, self.since_ms))
+
+
+class Database(dict[bytes, Any]):
+    """One numbered database."""
+
+    __slots__ = ("deadlines", "expires", "order", "uses")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expires: dict[bytes, int] = {}
+        self.order = KeyOrder()
+        self.deadlines = Deadlines()
+        self.uses: Uses | None = None
+
+    def keep_uses(self, clock: Clock) -> Uses:
+        """When keys are used: from the first call on it is kept."""
+        if self.uses is None:
+            self.uses = Uses(clock)
+            self.__class__ = UsedDatabase
+        return self.uses
+
+    def fresh(self) -> Database:
+        """An empty database to stand in this one's place."""
+        database = Database()
+        database.order = KeyOrder((), self.order.generation + 1)
+        if self.uses is not None:
+            database.keep_uses(self.uses.clock)
+        return database
+
+    def put(self, key: bytes, value: Any) -> None:
+        """Set a key's value; its deadline stays as it is."""
+        if key not in self:
+            self.order.append(key)
+        self[key] = value
+
+    def replace(self, key: bytes, value: Any) -> None:
+        """Set a key's value and drop its deadline."""
+        if key not in self:
+            self.order.append(key)
+        elif key in self.expires:
+            del self.expires[key]
+        self[key] = value
+
+    def remove(self, key: bytes) -> Any:
+        """Take a key that exists away; returns its value."""
+        value = self.pop(key)
+        if self.expires:
+            self.expires.pop(key, None)
+        self.order.removed(key)
+        return value
+
+    def expire_at(self, key: bytes, deadline_ms: int) -> None:
+        """Give a key that exists a deadline."""
+        expires = self.expires
+        old_ms = expires.get(key)
+        expires[key] = deadline_ms
+        if old_ms is None or deadline_ms < old_ms:
+            self.deadlines.set(key, old_ms, deadline_ms)
+            self.deadlines.trim(expires)
+
+    def persist(self, key: bytes) -> None:
+        """Take a key's deadline away, if it has one."""
+        self.expires.pop(key, None)
+
+    def _check(self) -> None:
+        assert all(key in self for key in self.expires)
+        assert all(value.__class__ in (bytes, bytearray) or len(value) for value in self.values())
+        self.order._check(self)
+        self.deadlines._check(self.expires)
+        assert self.uses is None or all(key in self for key in self.uses.times)
+
+
+class UsedDatabase(Database):
+    """A database that keeps when its keys were last used, see above.
+
+    ``get`` and ``[key] = value`` are a use; who only looks (EXISTS, TYPE, TTL ...)
+    goes through ``dict.get``, as ``Tx.peek`` does.
+    """
+
+    __slots__ = ()
+    uses: Uses
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        """A key's value, and it was used."""
+        value = dict.get(self, key)
+        if value is None:
+            return default
+        self.uses.times[key] = self.uses.clock.clock_ms
+        return value
+
+    def __setitem__(self, key: bytes, value: Any) -> None:
+        dict.__setitem__(self, key, value)
+        self.uses.times[key] = self.uses.clock.clock_ms
+
+    def pop(self, key: bytes, *default: Any) -> Any:
+        """Take a key away."""
+        self.uses.times.pop(key, None)
+        return dict.pop(self, key, *default)
+
+    def __delitem__(self, key: bytes) -> None:
+        self.pop(key)
+
+
+class Keyspace:
+    """All databases, and what FLUSHALL and its kind do to them.
+
+    Emptying puts a new, empty ``Database`` in the old one's place and the old one on
+    ``garbage``, which the owner frees a bit at a time (``free_some``): dropping a
+    million values at once would hold the loop.
+    """
+
+    __slots__ = ("databases", "garbage")
+
+    def __init__(self, count: int = 16) -> None:
+        self.databases = [Database() for _ in range(count)]
+        self.garbage: list[dict[bytes, Any]] = []
+
+    def flush(self, index: int) -> None:
+        """Empty one database."""
+        old = self.databases[index]
+        if old:
+            self.databases[index] = old.fresh()
+            old.uses = None
+            old.__class__ = Database
+            self.garbage.append(old)
+
+    def flush_all(self) -> None:
+        """Empty every database."""
+        for index in range(len(self.databases)):
+            self.flush(index)
+
+    def swap(self, a: int, b: int) -> None:
+        """Exchange the contents of two databases."""
+        databases = self.databases
+        databases[a], databases[b] = databases[b], databases[a]
+
+    def free_some(self, count: int) -> bool:
+        """Free about ``count`` values of what was flushed; False when nothing is left."""
+        while self.garbage and count > 0:
+            old = self.garbage[-1]
+            if isinstance(old, Database):
+                old.expires.clear()
+                old.order = KeyOrder()
+            for _ in range(min(count, len(old))):
+                old.popitem()
+                count -= 1
+            if not old:
+                self.garbage.pop()
+        return bool(self.garbage)
+
+    def key_count(self) -> int:
+        """Keys in all databases."""
+        return sum(map(len, self.databases))
+
+    def _check(self) -> None:
+        for database in self.databases:
+            database._check()

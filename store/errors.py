@@ -1,0 +1,201 @@
+"""Every error text that a client can see, in one place.
+
+Texts are what redis-server 7.0 answers, without the leading ``-`` and the line
+end; the tests compare them with a real one.  A command raises
+``CommandError(TEXT)`` before it has logged or changed anything; the engine makes
+the reply.  Texts with ``%b`` are filled in by the function beside them.
+"""
+
+from __future__ import annotations
+
+
+class CommandError(Exception):
+    """A command's refusal; ``text`` begins with the error's code (``ERR``, ``WRONGTYPE`` ...)."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+# ---- any command -------------------------------------------------------------
+
+WRONG_TYPE = b"WRONGTYPE Operation against a key holding the wrong kind of value"
+SYNTAX = b"ERR syntax error"
+NOT_AN_INTEGER = b"ERR value is not an integer or out of range"
+NOT_A_FLOAT = b"ERR value is not a valid float"
+NO_SUCH_KEY = b"ERR no such key"
+OUT_OF_RANGE = b"ERR value is out of range"
+MUST_BE_POSITIVE = b"ERR value is out of range, must be positive"
+INDEX_OUT_OF_RANGE = b"ERR index out of range"
+DB_INDEX_OUT_OF_RANGE = b"ERR DB index is out of range"
+SAME_OBJECT = b"ERR source and destination objects are the same"
+
+
+def wrong_arity(name: bytes) -> bytes:
+    """``name`` is the full name in lower case, ``config|get`` for subcommands."""
+    return b"ERR wrong number of arguments for '%b' command" % name
+
+
+def _shown(word: bytes, most: int) -> bytes:
+    """A client's word inside an error: up to ``most`` bytes and up to a NUL byte, as C prints it."""
+    return word.partition(b"\0")[0][:most]
+
+
+def unknown_command(argv: list[bytes]) -> bytes:
+    """As stock prints it: the name and the first arguments, each cut to 128 bytes in all, line ends blanked."""
+    shown = b""
+    for arg in argv[1:]:
+        if len(shown) >= 128:
+            break
+        shown += b"'%b' " % _shown(arg, 128 - len(shown))
+    text = b"ERR unknown command '%b', with args beginning with: %b" % (_shown(argv[0], 128), shown)
+    return text.replace(b"\r", b" ").replace(b"\n", b" ")
+
+
+def unknown_subcommand(subcommand: bytes, name: bytes) -> bytes:
+    """``name`` is the container command in upper case."""
+    text = b"ERR unknown subcommand '%b'. Try %b HELP." % (_shown(subcommand, 128), name)
+    return text.replace(b"\r", b" ").replace(b"\n", b" ")
+
+
+def invalid_expire(name: bytes) -> bytes:
+    """``name`` is the command in lower case."""
+    return b"ERR invalid expire time in '%b' command" % name
+
+
+# ---- keys ----------------------------------------------------------------------
+
+INVALID_CURSOR = b"ERR invalid cursor"
+BEYOND_LONG = b"ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+BEYOND_INT = b"ERR value is out of range, value must between -2147483648 and 2147483647"
+INVALID_FIRST_DB_INDEX = b"ERR invalid first DB index"
+INVALID_SECOND_DB_INDEX = b"ERR invalid second DB index"
+NX_WITH_OTHERS = b"ERR NX and XX, GT or LT options at the same time are not compatible"
+GT_WITH_LT = b"ERR GT and LT options at the same time are not compatible"
+NO_LFU_POLICY = (
+    b"ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching "
+    b"between policies at runtime LRU and LFU data will take some time to adjust."
+)
+
+
+def unsupported_option(option: bytes) -> bytes:
+    """An option of EXPIRE and its kind that there is not; shown up to a NUL byte, as C does."""
+    return b"ERR Unsupported option " + option.partition(b"\0")[0]
+
+
+# ---- hashes --------------------------------------------------------------------
+
+HASH_VALUE_NOT_AN_INTEGER = b"ERR hash value is not an integer"
+HASH_VALUE_NOT_A_FLOAT = b"ERR hash value is not a float"
+NOT_FINITE = b"ERR value is NaN or Infinity"
+
+
+# ---- strings -------------------------------------------------------------------
+
+STRING_TOO_LONG = b"ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+OVERFLOW = b"ERR increment or decrement would overflow"
+NAN_OR_INFINITY = b"ERR increment would produce NaN or Infinity"
+OFFSET_OUT_OF_RANGE = b"ERR offset is out of range"
+DECREMENT_OVERFLOW = b"ERR decrement would overflow"
+LCS_NOT_STRINGS = b"ERR The specified keys must contain string values"
+LCS_LEN_AND_IDX = b"ERR If you want both the length and indexes, please just use IDX."
+LCS_TOO_LARGE = b"ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"
+
+# ---- the log -------------------------------------------------------------------
+
+
+def log_refused(reason: bytes) -> bytes:
+    """REFUSE-WHOLE: the log cannot take a write; ``reason`` is the system's word for it."""
+    return b"MISCONF Errors writing to the AOF file: %b" % reason
+
+
+# ---- connections and transactions -------------------------------------------------
+
+NO_AUTH = b"NOAUTH Authentication required."
+LOADING = b"LOADING Redis is loading the dataset in memory"
+NOT_IN_MULTI = b"ERR Command not allowed inside a transaction"
+NESTED_MULTI = b"ERR MULTI calls can not be nested"
+WATCH_IN_MULTI = b"ERR WATCH inside MULTI is not allowed"
+EXEC_WITHOUT_MULTI = b"ERR EXEC without MULTI"
+DISCARD_WITHOUT_MULTI = b"ERR DISCARD without MULTI"
+EXEC_ABORTED = b"EXECABORT Transaction discarded because of previous errors."
+MAX_CLIENTS = b"ERR max number of clients reached"
+BAD_PASSWORD = b"WRONGPASS invalid username-password pair or user is disabled."
+NO_PASSWORD_SET = (
+    b"ERR AUTH <password> called without any password configured for the default user. "
+    b"Are you sure your configuration is correct?"
+)
+NO_PROTOCOL = b"NOPROTO unsupported protocol version"
+NOT_A_PROTOCOL = b"ERR Protocol version is not an integer or out of range"
+HELLO_UNAUTHENTICATED = (
+    b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> "
+    b"option can be used to authenticate the client and select the RESP protocol version at the same time"
+)
+BAD_CLIENT_NAME = b"ERR Client names cannot contain spaces, newlines or special characters."
+BAD_CLIENT_ID = b"ERR Invalid client ID"
+CLIENT_ID_NOT_POSITIVE = b"ERR client-id should be greater than 0"
+NO_SUCH_CLIENT = b"ERR No such client"
+INTERNAL = b"ERR internal error: the command failed in a way that perdure did not foresee; see its log"
+
+
+def exec_aborted(reason: bytes) -> bytes:
+    """EXEC itself was refused for ``reason``, an error's text."""
+    return b"EXECABORT Transaction discarded because of: %b" % reason.removeprefix(b"ERR ")
+
+
+def hello_option(word: bytes) -> bytes:
+    """``word`` is no option of HELLO, or has too few arguments behind it."""
+    return b"ERR Syntax error in HELLO option '%b'" % word
+
+
+def unknown_client_type(word: bytes) -> bytes:
+    """``word`` is no type of client."""
+    return b"ERR Unknown client type '%b'" % word
+
+
+def no_such_user(name: bytes) -> bytes:
+    """There is no user ``name``."""
+    return b"ERR No such user '%b'" % name
+
+
+def bad_client_attribute(option: bytes) -> bytes:
+    """CLIENT SETINFO: the value for ``option`` has bytes that no name may have."""
+    return b"ERR %b cannot contain spaces, newlines or special characters." % option
+
+
+def unrecognized_option(option: bytes) -> bytes:
+    """CLIENT SETINFO knows no ``option``."""
+    return b"ERR Unrecognized option '%b'" % option
+
+
+def protocol_error(text: bytes) -> bytes:
+    """What the client did wrong on the wire; the connection is closed behind it."""
+    return b"ERR Protocol error: %b" % text
+
+
+PROTECTED_MODE = (
+    b"DENIED perdure is in protected mode: it has no password and takes connections from this machine only. "
+    b"To connect from elsewhere, set one (CONFIG SET requirepass, or requirepass in the configuration file), "
+    b"or say 'protected-mode no' if the network is trusted."
+)
+
+# ---- server commands -----------------------------------------------------------------
+
+NO_SUCH_COMMAND = b"ERR Invalid command specified"
+NO_KEY_ARGUMENTS = b"ERR The command has no key arguments"
+GETKEYS_ARITY = b"ERR Invalid number of arguments specified for command"
+GETKEYS_INVALID = b"ERR Invalid arguments specified for command"
+NO_SHUTDOWN = b"ERR No shutdown in progress."
+SHUTDOWN_SAVE = (
+    b"ERR SHUTDOWN SAVE needs RDB files, which this version of perdure does not write; "
+    b"SHUTDOWN NOSAVE finishes the log and exits"
+)
+DEBUG_NOT_ALLOWED = (
+    b'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local '
+    b"connection, otherwise you need to set this option in the configuration file, and then restart the server."
+)
+
+
+def unknown_debug(subcommand: bytes) -> bytes:
+    """DEBUG finds its subcommands itself and does not say whether the name or the number of arguments is wrong."""
+    return b"ERR unknown subcommand or wrong number of arguments for '%b'. Try DEBUG HELP." % subcommand[:128]

@@ -1,0 +1,56 @@
+"""What a data type tells the rest of the house about itself.
+
+A type's module registers its value class here; TYPE, OBJECT ENCODING, COPY, the
+log's rewrite and comparison of keyspaces ask here and never for a class by name.
+So a new type drops in beside the others without a change elsewhere.
+
+Strings are ``bytes``, or ``bytearray`` once they were changed in place (APPEND,
+SETRANGE), which makes repeated changes O(what changed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Limits = dict[str, int]
+"""Thresholds by option name, such as ``hash-max-listpack-entries``."""
+
+DEFAULT_LIMITS: Limits = {}
+"""Stock's thresholds; each type's module adds those it asks for, and ``Tx`` puts in those that it was not given."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueType:
+    """One data type.
+
+    copy
+        a value that shares nothing changeable with its argument
+    encoding
+        stock's name of the encoding that it would have, by stock's thresholds
+    rebuild
+        command lines (without SELECT) that build the value under a key, each of
+        bounded size; expiry is not part of it
+    plain
+        the value as immutable, order-free Python data, for comparing keyspaces
+    """
+
+    name: bytes
+    copy: Callable[[Any], Any]
+    encoding: Callable[[Any, Limits], bytes]
+    rebuild: Callable[[bytes, Any], Iterator[list[bytes]]]
+    plain: Callable[[Any], Any]
+
+
+_TYPES: dict[type, ValueType] = {}
+
+
+def register(value_class: type, value_type: ValueType) -> None:
+    """Make ``value_class`` known."""
+    _TYPES[value_class] = value_type
+
+
+def of(value: Any) -> ValueType:
+    """The type of a value in a database."""
+    return _TYPES[value.__class__]
