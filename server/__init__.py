@@ -1,0 +1,1 @@
+"""The process: RESP, connections, the engine, clients, configuration, startup and recovery."""

@@ -1,0 +1,151 @@
+"""What options do: from ``server.config`` to the parts that go by a copy, at the start and after CONFIG SET.
+
+Most code asks the configuration where it needs an option.  Here is the rest:
+
+- values that the hot path keeps copies of (``Server.limits``, ``Tx.max_bulk_bytes``,
+  the thresholds of data types);
+- parts that must be told (the log's writer, the logger, clients without a password);
+- changes that cannot be had while the server runs: refused, with the reason.
+
+``bind_config`` is called once, before the first client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from perdure.server import process_stats
+from perdure.server.commands.connection import password_changed
+from perdure.server.config import ConfigError
+from perdure.server.options import BY_NAME, WARNED
+from perdure.store.value_types import DEFAULT_LIMITS
+
+if TYPE_CHECKING:
+    from perdure.server.server import Server
+
+RESERVED_FILES = 32
+"""Files that are open beside the clients' connections: the log, listeners ..."""
+
+_TYPE_LIMITS = (
+    "hash-max-listpack-entries",
+    "hash-max-listpack-value",
+    "list-max-listpack-size",
+    "list-compress-depth",
+    "set-max-intset-entries",
+    "zset-max-listpack-entries",
+    "zset-max-listpack-value",
+    "hll-sparse-max-bytes",
+    "stream-node-max-bytes",
+    "stream-node-max-entries",
+)
+
+APPENDONLY_NEEDS_RESTART = (
+    "the log cannot be switched on or off while the server runs in this version of perdure; "
+    "change the configuration file and restart"
+)
+LISTENS_UNTIL_RESTART = (
+    "the server goes on listening where it does until it is restarted; change the configuration file and restart"
+)
+TOO_MANY_CLIENTS = "The operating system is not able to handle the specified number of clients, try with %d"
+
+
+def bind_config(server: Server) -> None:
+    """Apply every option that somebody keeps a copy of, and keep the copies right from now on."""
+    config = server.config
+    hooks = _hooks(server)
+    for name, hook in hooks.items():
+        config.on_change(name, hook)
+        hook(config[name])
+    _bind_log(server)
+    for name, reason in {
+        "appendonly": APPENDONLY_NEEDS_RESTART,
+        "port": LISTENS_UNTIL_RESTART,
+        "bind": LISTENS_UNTIL_RESTART,
+    }.items():
+        config.on_change(name, _refuses(reason))
+    config.on_change("requirepass", lambda _: password_changed(server))
+    _bind_max_clients(server)
+    for name in WARNED:
+        if BY_NAME[name].mutable:
+            config.on_change(name, _warns(server, name))
+
+
+def _hooks(server: Server) -> dict[str, Callable[[Any], None]]:
+    """Options of which there is a copy: what sets it."""
+
+    def max_bulk(value: int) -> None:
+        server.limits.max_bulk_bytes = server.tx.max_bulk_bytes = value
+
+    def max_query(value: int) -> None:
+        server.limits.max_query_bytes = value
+
+    def output_limits(value: dict[str, tuple[int, int, int]]) -> None:
+        server.limits.output_hard_bytes = value["normal"][0]
+
+    def type_limit(name: str) -> Callable[[int], None]:
+        def hook(value: int) -> None:
+            server.type_limits[name] = value
+
+        return hook
+
+    hooks: dict[str, Callable[[Any], None]] = {
+        "proto-max-bulk-len": max_bulk,
+        "client-query-buffer-limit": max_query,
+        "client-output-buffer-limit": output_limits,
+        "loglevel": server.log.set_level,
+    }
+    for name in {*_TYPE_LIMITS, *DEFAULT_LIMITS}:
+        hooks[name] = type_limit(name)
+    return hooks
+
+
+def _bind_log(server: Server) -> None:
+    """The writer takes its options when it is opened; there is none before, and with ``appendonly no``."""
+
+    def policy(value: str) -> None:
+        if hasattr(server.writer, "set_policy"):
+            server.engine.in_command = True
+            try:
+                server.writer.set_policy(value)
+            finally:
+                server.engine.in_command = False
+
+    def timestamps(value: bool) -> None:
+        if hasattr(server.writer, "set_timestamps"):
+            server.writer.set_timestamps(value)
+
+    server.config.on_change("appendfsync", policy)
+    server.config.on_change("aof-timestamp-enabled", timestamps)
+
+
+def _bind_max_clients(server: Server) -> None:
+    """As many files as clients may be open; what the system does not allow is said, and refused at run time."""
+
+    def hook(value: int) -> None:
+        most = process_stats.can_open_files(value + RESERVED_FILES)
+        if most < value + RESERVED_FILES:
+            raise ConfigError(TOO_MANY_CLIENTS % max(most - RESERVED_FILES, 0))
+
+    try:
+        hook(server.config["maxclients"])
+    except ConfigError as refusal:
+        server.log.warning(f"maxclients {server.config['maxclients']}: {refusal.text}")
+    server.config.on_change("maxclients", hook)
+
+
+def _refuses(reason: str) -> Callable[[Any], None]:
+    def hook(value: Any) -> None:
+        raise ConfigError(reason)
+
+    return hook
+
+
+def _warns(server: Server, name: str) -> Callable[[Any], None]:
+    nothing, reason = WARNED[name]
+
+    def hook(value: Any) -> None:
+        if value != nothing:
+            server.log.warning(f"'{name}' is set, but {reason}")
+
+    return hook

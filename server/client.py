@@ -1,0 +1,102 @@
+"""A client: what the server remembers of one connection.
+
+State bits that keep a client off the hot path are in ``state``; the engine has
+bits of its own that concern everyone.  A command whose gate has a bit in common
+with either goes the careful way (``engine.execute``).
+
+``held`` is the client's answers in order that may not go yet: (number of the batch
+that must be safe first, bytes); what follows a held answer waits behind it with
+number 0 (ANSWER-AFTER).
+
+It must not know: how commands work, what is in the log.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perdure.server.connection import Connection
+    from perdure.store.command import Command
+
+# Why a command may not take the hot path.  The client's reasons:
+NEEDS_AUTH = 1 << 0
+IN_MULTI = 1 << 1
+REPLY_OFF = 1 << 2
+CLOSING = 1 << 3
+NO_TOUCH = 1 << 4
+# The server's:
+LOADING = 1 << 8
+TRACK_DIRTY = 1 << 9
+"""Answers may have to wait for a batch longer than this tick, so it is looked at who needs which."""
+# The server's, for writes only:
+WATCHED = 1 << 16
+LOG_REFUSES = 1 << 17
+
+WRITES_ONLY = WATCHED | LOG_REFUSES
+EVERYTHING = (1 << 24) - 1
+
+REPLY_ON, REPLY_NONE, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
+
+
+class Client:
+    """The state of one connection."""
+
+    __slots__ = (
+        "address",
+        "authenticated",
+        "connection",
+        "created_s",
+        "db_index",
+        "fd",
+        "flags_multi_error",
+        "held",
+        "held_bytes",
+        "id",
+        "interaction_ms",
+        "last_command",
+        "lib_name",
+        "lib_version",
+        "local_address",
+        "name",
+        "no_evict",
+        "queue",
+        "queue_bytes",
+        "reply_mode",
+        "resp3",
+        "state",
+        "unix",
+        "user",
+        "watched_dirty",
+        "watching",
+    )
+
+    def __init__(self, number: int, connection: Connection | None, now_s: float) -> None:
+        self.id = number
+        self.connection = connection
+        self.address = b""
+        self.local_address = b""
+        self.unix = False
+        self.fd = -1
+        self.created_s = now_s
+        self.interaction_ms = int(now_s * 1000)
+        self.state = 0
+        self.db_index = 0
+        self.resp3 = False
+        self.authenticated = True
+        self.user = b"default"
+        self.name = b""
+        self.lib_name = b""
+        self.lib_version = b""
+        self.last_command: Command | None = None
+        self.no_evict = False
+        self.reply_mode = REPLY_ON
+        # MULTI
+        self.queue: list[tuple[Command, list[bytes]]] = []
+        self.queue_bytes = 0
+        self.flags_multi_error = False
+        self.watching: dict[tuple[int, bytes], int] = {}
+        self.watched_dirty = False
+        # answers
+        self.held: list[tuple[int, bytes]] = []
+        self.held_bytes = 0

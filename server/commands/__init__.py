@@ -1,0 +1,9 @@
+"""Commands that need more than the store: connection, server and transaction commands.
+
+Importing this package registers all of them, and the store's, in the one command table.
+"""
+
+import perdure.store.commands  # noqa: F401
+from perdure.server.commands import clients, command_info, connection, info, server, transactions
+
+__all__ = ["clients", "command_info", "connection", "info", "server", "transactions"]

@@ -1,0 +1,205 @@
+"""Commands on the process itself: CONFIG, TIME, SHUTDOWN, DEBUG.
+
+DEBUG is one command that finds its subcommands itself, as in stock, and is refused
+unless ``enable-debug-command`` allows it.  SHUTDOWN asks the owner of the loop to end
+(``Server.stop``); it finishes the log as for SIGTERM, and the client is not answered.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from perdure.server.client import CLOSING, Client
+from perdure.server.client import LOADING as IS_LOADING
+from perdure.server.config import ConfigError
+from perdure.server.tx import ServerTx
+from perdure.store import errors
+from perdure.store.command import (
+    ADMIN,
+    ALLOW_BUSY,
+    FAST,
+    LOADING,
+    NO_MULTI,
+    NOSCRIPT,
+    STALE,
+    command,
+    every_command,
+)
+from perdure.store.errors import CommandError
+from perdure.store.resp import OK, array, bulk, bulk_array, map_head, simple
+
+_ADMIN_FLAGS = ADMIN | NOSCRIPT | LOADING | STALE
+_ADMIN_ACL = ("admin", "slow", "dangerous")
+_LOCAL = (b"127.0.0.1:", b"[::1]:", b"::1:")
+_NUMBER = re.compile(rb"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?", re.IGNORECASE)
+_MAX_SLEEP_S = 1e9
+_SHUTDOWN_WORDS = {b"SAVE", b"NOSAVE", b"NOW", b"FORCE", b"ABORT"}
+
+
+def is_local(client: Client) -> bool:
+    """Does the client come from this machine, as ``enable-*-command local`` means it?"""
+    return client.unix or client.address.startswith(_LOCAL)
+
+
+# ---- CONFIG --------------------------------------------------------------------------------
+
+_CONFIG_HELP = (
+    b"CONFIG <subcommand> [<argument> ...]. The subcommands:",
+    b"GET <pattern> [<pattern> ...]",
+    b"    The options that a pattern matches, and their values.",
+    b"SET <option> <value> [<option> <value> ...]",
+    b"    Change options, all of them or none.",
+    b"RESETSTAT",
+    b"    Set the counters that INFO shows back to zero.",
+    b"HELP",
+    b"    These lines.",
+)
+
+
+@command(
+    "CONFIG", arity=-2, flags=0, group="server", since="2.0.0", acl=("slow",), complexity="See its subcommands",
+    summary="Has subcommands about the configuration.",
+)  # fmt: skip
+def config_(tx: ServerTx, argv: list[bytes]) -> bytes:
+    """CONFIG HELP, for who asks the container itself"""
+    return config_help(tx, argv)
+
+
+@command(
+    "CONFIG|GET", arity=-3, flags=_ADMIN_FLAGS, group="server", since="2.0.0", acl=_ADMIN_ACL,
+    syntax="pattern [pattern ...]", history=(("7.0.0", "Takes several patterns."),),
+    complexity="O(N) for N patterns, times the number of options",
+    summary="Returns the options that patterns match, and their values.",
+)  # fmt: skip
+def config_get(tx: ServerTx, argv: list[bytes]) -> bytes:
+    """CONFIG GET pattern [pattern ...]"""
+    pairs = tx.server.config.get(argv[2:])
+    return map_head(len(pairs), tx.resp3) + b"".join([bulk(name) + bulk(value) for name, value in pairs])
+
+
+@command(
+    "CONFIG|SET", arity=-4, flags=_ADMIN_FLAGS, group="server", since="2.0.0", acl=_ADMIN_ACL,
+    tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
+    syntax="parameter value [parameter value ...]", history=(("7.0.0", "Takes several options."),),
+    complexity="O(N) for N options", summary="Changes options, all of them or none.",
+)  # fmt: skip
+def config_set(tx: ServerTx, argv: list[bytes]) -> bytes:
+    """CONFIG SET parameter value [parameter value ...]"""
+    if len(argv) % 2:
+        raise CommandError(errors.SYNTAX)
+    server = tx.server
+    try:
+        server.config.set(
+            list(zip(argv[2::2], argv[3::2], strict=True)),
+            local=is_local(tx.session),
+            loading=bool(server.engine.state & IS_LOADING),
+        )
+    except ConfigError as refusal:
+        raise CommandError(os.fsencode(refusal.text)) from None
+    return OK
+
+
+@command(
+    "CONFIG|RESETSTAT", arity=2, flags=_ADMIN_FLAGS, group="server", since="2.0.0", acl=_ADMIN_ACL, complexity="O(1)",
+    summary="Sets the counters that INFO shows back to zero.",
+)  # fmt: skip
+def config_resetstat(tx: ServerTx, argv: list[bytes]) -> bytes:
+    """CONFIG RESETSTAT"""
+    server = tx.server
+    server.stats.reset()
+    for entry in every_command():
+        entry.calls = entry.nanoseconds = entry.rejected_calls = entry.failed_calls = 0
+    tx.lookups = tx.misses = 0
+    if hasattr(server.writer, "delayed_fsync"):
+        server.writer.delayed_fsync = 0
+    return OK
+
+
+@command(
+    "CONFIG|HELP", arity=2, flags=LOADING | STALE, group="server", since="5.0.0", acl=("slow",), complexity="O(1)",
+    summary="Tells about the subcommands.",
+)  # fmt: skip
+def config_help(tx: ServerTx, argv: list[bytes]) -> bytes:
+    """CONFIG HELP"""
+    return array([simple(line) for line in _CONFIG_HELP])
+
+
+# ---- TIME, SHUTDOWN --------------------------------------------------------------------------
+
+
+@command(
+    "TIME", arity=1, flags=LOADING | STALE | FAST, group="server", since="2.6.0", acl=("fast",),
+    tips=("nondeterministic_output",), complexity="O(1)",
+    summary="Returns the server's time: unix seconds, and microseconds of the second.",
+)  # fmt: skip
+def time_(tx: ServerTx, argv: list[bytes]) -> bytes:
+    """TIME"""
+    seconds, us = divmod(time.time_ns() // 1000, 1_000_000)
+    return bulk_array([b"%d" % seconds, b"%d" % us])
+
+
+@command(
+    "SHUTDOWN", arity=-1, flags=_ADMIN_FLAGS | NO_MULTI | ALLOW_BUSY, group="server", acl=_ADMIN_ACL,
+    syntax="[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+    history=(("7.0.0", "Takes `NOW`, `FORCE` and `ABORT`."),), complexity="O(1), and the log's last fsync",
+    summary="Finishes the log and ends the server.",
+)  # fmt: skip
+def shutdown(tx: ServerTx, argv: list[bytes]) -> bytes:
+    """SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]: not answered if it is done"""
+    words = {word.upper() for word in argv[1:]}
+    if not words <= _SHUTDOWN_WORDS or {b"SAVE", b"NOSAVE"} <= words or (b"ABORT" in words and len(words) > 1):
+        raise CommandError(errors.SYNTAX)
+    if b"ABORT" in words:
+        raise CommandError(errors.NO_SHUTDOWN)
+    server, client = tx.server, tx.session
+    counts_on_a_save = b"SAVE" in words or (
+        b"NOSAVE" not in words and bool(server.config["save"]) and not server.config["appendonly"]
+    )
+    if counts_on_a_save and b"FORCE" not in words and not server.engine.state & IS_LOADING:
+        raise CommandError(errors.SHUTDOWN_SAVE)
+    client.state |= CLOSING
+    server.stop("User requested shutdown", 0)
+    return b""
+
+
+# ---- DEBUG -------------------------------------------------------------------------------------
+
+_DEBUG_HELP = (
+    b"DEBUG <subcommand> [<argument> ...]. The subcommands:",
+    b"SET-ACTIVE-EXPIRE <0|1>",
+    b"    0: leave keys that are due where they are until somebody asks for them. 1: as usual.",
+    b"SLEEP <seconds>",
+    b"    Do nothing at all for so long, fractions allowed; everybody waits.",
+    b"HELP",
+    b"    These lines.",
+)
+
+
+def _number(text: bytes) -> float:
+    """The number that a text begins with, 0 for none."""
+    match = _NUMBER.match(text)
+    return float(match[0]) if match else 0.0
+
+
+@command(
+    "DEBUG", arity=-2, flags=_ADMIN_FLAGS, group="server", acl=_ADMIN_ACL, doc_flags=("syscmd",),
+    syntax="subcommand [argument ...]", complexity="Depends on what it is told",
+    summary="Does what only tests of the server want.",
+)  # fmt: skip
+def debug(tx: ServerTx, argv: list[bytes]) -> bytes:
+    """DEBUG SLEEP seconds | SET-ACTIVE-EXPIRE 0|1 | HELP"""
+    allowed = tx.server.config["enable-debug-command"]
+    if allowed != "yes" and not (allowed == "local" and is_local(tx.session)):
+        raise CommandError(errors.DEBUG_NOT_ALLOWED)
+    what = argv[1].upper()
+    if what == b"HELP" and len(argv) == 2:
+        return array([simple(line) for line in _DEBUG_HELP])
+    if what == b"SLEEP" and len(argv) == 3:
+        time.sleep(min(max(_number(argv[2]), 0.0), _MAX_SLEEP_S))
+        return OK
+    if what == b"SET-ACTIVE-EXPIRE" and len(argv) == 3:
+        tx.server.active_expire = _number(argv[2]) >= 1
+        return OK
+    raise CommandError(errors.unknown_debug(argv[1]))

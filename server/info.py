@@ -1,0 +1,418 @@
+"""INFO: the server's state as text, in stock's sections and under stock's names.
+
+A section is a function from the server to (name, value) pairs; ``SECTIONS`` is the
+order in which they are printed, whatever the order asked for.  A field of stock's
+that would say nothing true here (an allocator's statistics that Python does not
+keep ...) is left out rather than made up; the tests hold the list, with reasons.
+Our own fields begin with ``perdure_``.
+
+Every section is bounded work, except Commandstats, which is bounded by the table.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from perdure.server import process_stats
+from perdure.server.client import LOADING
+from perdure.server.version import PERDURE_VERSION, REDIS_VERSION
+from perdure.store.command import READONLY, every_command
+from perdure.store.database import Database
+
+if TYPE_CHECKING:
+    from perdure.server.server import Server
+
+Fields = list[tuple[str, object]]
+_TTL_SAMPLES = 32
+_LRU_CLOCK_MASK = (1 << 24) - 1
+_EXECUTABLE = os.path.abspath(sys.argv[0]) if sys.argv and sys.argv[0] else sys.executable
+
+
+def human(n: int) -> str:
+    """Bytes as stock prints them for people: ``1.50M``."""
+    if n < 1024:
+        return f"{n}B"
+    size = float(n)
+    for unit in "KMGTP":
+        size /= 1024
+        if size < 1024 or unit == "P":
+            break
+    return f"{size:.2f}{unit}"
+
+
+def percent(part: float, whole: float) -> str:
+    """A share, with its sign; 0 of nothing."""
+    return f"{100 * part / whole:.2f}%" if whole > 0 else "0.00%"
+
+
+def _ratio(a: int, b: int) -> str:
+    return f"{a / b:.2f}" if b > 0 else "0.00"
+
+
+# ---- sections ----------------------------------------------------------------------------
+
+
+def _server(server: Server) -> Fields:
+    system = os.uname()
+    now_us = time.time_ns() // 1000
+    uptime_s = max(int(now_us // 1_000_000 - server.started_s), 0)
+    return [
+        ("redis_version", REDIS_VERSION),
+        ("perdure_version", PERDURE_VERSION),
+        ("redis_git_sha1", "00000000"),
+        ("redis_git_dirty", 0),
+        ("redis_build_id", "0" * 16),
+        ("redis_mode", "standalone"),
+        ("os", f"{system.sysname} {system.release} {system.machine}"),
+        ("arch_bits", 64 if sys.maxsize > 1 << 32 else 32),
+        ("monotonic_clock", "POSIX clock_gettime"),
+        ("multiplexing_api", "epoll"),
+        ("python_version", platform.python_version()),
+        ("process_id", os.getpid()),
+        ("process_supervised", server.config["supervised"]),
+        ("run_id", server.run_id),
+        ("tcp_port", server.tcp_port),
+        ("server_time_usec", now_us),
+        ("uptime_in_seconds", uptime_s),
+        ("uptime_in_days", uptime_s // 86400),
+        ("hz", server.config["hz"]),
+        ("configured_hz", server.config["hz"]),
+        ("lru_clock", now_us // 1_000_000 & _LRU_CLOCK_MASK),
+        ("executable", _EXECUTABLE),
+        ("config_file", server.config.file or ""),
+        ("io_threads_active", 0),
+    ]
+
+
+def _output_bytes(client: Any) -> int:
+    """What a client has not been sent yet."""
+    connection = client.connection
+    transport = None if connection is None else connection.transport
+    return int(client.held_bytes) + (0 if transport is None else int(transport.get_write_buffer_size()))
+
+
+def _clients(server: Server) -> Fields:
+    return [
+        ("connected_clients", len(server.clients)),
+        ("cluster_connections", 0),
+        ("maxclients", server.config["maxclients"]),
+        ("client_recent_max_output_buffer", max(map(_output_bytes, list(server.clients.values())), default=0)),
+        ("blocked_clients", 0),
+        ("tracking_clients", 0),
+        ("clients_in_timeout_table", 0),
+    ]
+
+
+def _memory(server: Server) -> Fields:
+    now = process_stats.memory()
+    startup = min(server.startup_memory, now.used)
+    peak = max(now.peak_rss - (now.rss - now.used), now.used)
+    dataset = now.used - startup
+    total = process_stats.total_memory()
+    limit = server.config["maxmemory"]
+    garbage = server.keyspace.garbage
+    buffers = sum(client.queue_bytes + _output_bytes(client) for client in list(server.clients.values()))
+    return [
+        ("used_memory", now.used),
+        ("used_memory_human", human(now.used)),
+        ("used_memory_rss", now.rss),
+        ("used_memory_rss_human", human(now.rss)),
+        ("used_memory_peak", peak),
+        ("used_memory_peak_human", human(peak)),
+        ("used_memory_peak_perc", percent(now.used, peak)),
+        ("used_memory_overhead", startup),
+        ("used_memory_startup", startup),
+        ("used_memory_dataset", dataset),
+        ("used_memory_dataset_perc", percent(dataset, now.used)),
+        ("total_system_memory", total),
+        ("total_system_memory_human", human(total)),
+        ("used_memory_lua", 0),
+        ("used_memory_vm_eval", 0),
+        ("used_memory_lua_human", human(0)),
+        ("used_memory_scripts_eval", 0),
+        ("number_of_cached_scripts", 0),
+        ("number_of_functions", 0),
+        ("number_of_libraries", 0),
+        ("used_memory_vm_functions", 0),
+        ("used_memory_vm_total", 0),
+        ("used_memory_vm_total_human", human(0)),
+        ("used_memory_functions", 0),
+        ("used_memory_scripts", 0),
+        ("used_memory_scripts_human", human(0)),
+        ("maxmemory", limit),
+        ("maxmemory_human", human(limit)),
+        ("maxmemory_policy", server.config["maxmemory-policy"]),
+        ("mem_fragmentation_ratio", _ratio(now.rss, now.used)),
+        ("mem_fragmentation_bytes", now.rss - now.used),
+        ("mem_not_counted_for_evict", 0),
+        ("mem_replication_backlog", 0),
+        ("mem_total_replication_buffers", 0),
+        ("mem_clients_slaves", 0),
+        ("mem_clients_normal", buffers),
+        ("mem_cluster_links", 0),
+        ("mem_aof_buffer", _open_batch_bytes(server)),
+        ("mem_allocator", "python"),
+        ("active_defrag_running", 0),
+        ("lazyfree_pending_objects", sum(map(len, garbage))),
+    ]
+
+
+def _open_batch_bytes(server: Server) -> int:
+    return sum(map(len, server.tx.records))
+
+
+def _loading(server: Server) -> Fields:
+    load = server.load
+    elapsed_s = time.time() - load.started_s
+    left = max(load.total_bytes - load.loaded_bytes, 0)
+    return [
+        ("loading_start_time", int(load.started_s)),
+        ("loading_total_bytes", load.total_bytes),
+        ("loading_rdb_used_mem", 0),
+        ("loading_loaded_bytes", load.loaded_bytes),
+        ("loading_loaded_perc", percent(load.loaded_bytes, load.total_bytes).removesuffix("%")),
+        ("loading_eta_seconds", int(elapsed_s * left / load.loaded_bytes) if load.loaded_bytes else 1),
+        ("perdure_loading_commands", load.commands),
+    ]
+
+
+def log_fields(writer: Any) -> Fields:
+    """The log's state; ``writer`` is any writer, what it does not have is shown as nothing."""
+
+    def has(name: str) -> Any:
+        return getattr(writer, name, 0)
+
+    refusing = has("refusing")
+    return [
+        ("perdure_log_status", f"refusing: {refusing.text}" if refusing else "ok"),
+        ("perdure_log_policy", has("policy") or "none"),
+        ("perdure_log_lsn", has("lsn")),
+        ("perdure_log_written_lsn", has("written_lsn")),
+        ("perdure_log_durable_lsn", has("durable_lsn")),
+        ("perdure_log_batches", has("batch")),
+        ("perdure_log_fsyncs", has("fsyncs")),
+        ("perdure_log_last_fsync_usec", int(has("last_fsync_us"))),
+        ("perdure_log_failures", has("failures")),
+        ("perdure_log_last_error", has("last_write_error") or ""),
+        ("perdure_log_rotations", has("rotations")),
+    ]
+
+
+def _persistence(server: Server) -> Fields:
+    writer = server.writer
+    is_loading = bool(server.engine.state & LOADING)
+    enabled = bool(server.config["appendonly"])
+    fields: Fields = [
+        ("loading", int(is_loading)),
+        ("async_loading", 0),
+        ("current_cow_peak", 0),
+        ("current_cow_size", 0),
+        ("current_cow_size_age", 0),
+        ("current_fork_perc", "0.00"),
+        ("current_save_keys_processed", 0),
+        ("current_save_keys_total", 0),
+        ("rdb_bgsave_in_progress", 0),
+        ("rdb_last_save_time", int(server.started_s)),
+        ("rdb_last_bgsave_status", "ok"),
+        ("rdb_last_bgsave_time_sec", -1),
+        ("rdb_current_bgsave_time_sec", -1),
+        ("rdb_saves", 0),
+        ("rdb_last_cow_size", 0),
+        ("rdb_last_load_keys_expired", 0),
+        ("rdb_last_load_keys_loaded", 0),
+        ("aof_enabled", int(enabled)),
+        ("aof_rewrite_in_progress", 0),
+        ("aof_rewrite_scheduled", 0),
+        ("aof_last_rewrite_time_sec", -1),
+        ("aof_current_rewrite_time_sec", -1),
+        ("aof_last_bgrewrite_status", "ok"),
+        ("aof_rewrites", 0),
+        ("aof_rewrites_consecutive_failures", 0),
+        ("aof_last_write_status", "ok" if writer.refusing is None else "err"),
+        ("aof_last_cow_size", 0),
+        ("module_fork_in_progress", 0),
+        ("module_fork_last_cow_size", 0),
+    ]
+    if enabled:
+        fields += [
+            ("aof_current_size", getattr(writer, "total_bytes", 0)),
+            ("aof_base_size", server.load.total_bytes),
+            ("aof_pending_rewrite", 0),
+            ("aof_buffer_length", _open_batch_bytes(server)),
+            ("aof_pending_bio_fsync", int(getattr(writer, "fsync_in_flight", False))),
+            ("aof_delayed_fsync", getattr(writer, "delayed_fsync", 0)),
+        ]
+    fields += log_fields(writer)
+    return fields + (_loading(server) if is_loading else [])
+
+
+def _lookups(server: Server) -> int:
+    """How often a key was looked for to be read; what counts as one is said in ``store.tx``."""
+    lookups = server.tx.lookups
+    for entry in every_command():
+        first, last, _ = entry.keys_at
+        if entry.flags & READONLY and first and first == last:
+            lookups += entry.calls - entry.failed_calls
+    return lookups
+
+
+def _stats(server: Server) -> Fields:
+    stats = server.stats
+    commands, net_in, net_out = stats.rates()
+    zeros = (
+        "slave_expires_tracked_keys active_defrag_hits active_defrag_misses active_defrag_key_hits "
+        "active_defrag_key_misses total_active_defrag_time current_active_defrag_time tracking_total_keys "
+        "tracking_total_items tracking_total_prefixes unexpected_error_replies"
+    )
+    return [
+        ("total_connections_received", stats.connections),
+        ("total_commands_processed", stats.commands),
+        ("instantaneous_ops_per_sec", int(commands)),
+        ("total_net_input_bytes", stats.net_in),
+        ("total_net_output_bytes", stats.net_out),
+        ("total_net_repl_input_bytes", 0),
+        ("total_net_repl_output_bytes", 0),
+        ("instantaneous_input_kbps", f"{net_in / 1024:.2f}"),
+        ("instantaneous_output_kbps", f"{net_out / 1024:.2f}"),
+        ("instantaneous_input_repl_kbps", "0.00"),
+        ("instantaneous_output_repl_kbps", "0.00"),
+        ("rejected_connections", stats.rejected_connections),
+        *((name, 0) for name in ("sync_full", "sync_partial_ok", "sync_partial_err")),
+        ("expired_keys", stats.expired_keys),
+        *((name, 0) for name in ("evicted_keys", "evicted_clients")),
+        *((name, 0) for name in ("total_eviction_exceeded_time", "current_eviction_exceeded_time")),
+        ("keyspace_hits", _lookups(server) - server.tx.misses),
+        ("keyspace_misses", server.tx.misses),
+        *((name, 0) for name in ("pubsub_channels", "pubsub_patterns", "pubsubshard_channels")),
+        *((name, 0) for name in ("latest_fork_usec", "total_forks", "migrate_cached_sockets")),
+        *((name, 0) for name in zeros.split()),
+        ("total_error_replies", stats.error_replies),
+        ("dump_payload_sanitizations", 0),
+        *((name, 0) for name in ("io_threaded_reads_processed", "io_threaded_writes_processed")),
+        ("client_output_buffer_limit_disconnections", stats.output_limit_disconnections),
+        ("client_query_buffer_limit_disconnections", stats.query_limit_disconnections),
+    ]
+
+
+def _replication(server: Server) -> Fields:
+    return [
+        ("role", "master"),
+        ("connected_slaves", 0),
+        ("master_failover_state", "no-failover"),
+        ("master_replid", server.run_id),
+        ("master_replid2", "0" * 40),
+        ("master_repl_offset", 0),
+        ("second_repl_offset", -1),
+        ("repl_backlog_active", 0),
+        ("repl_backlog_size", server.config["repl-backlog-size"]),
+        ("repl_backlog_first_byte_offset", 0),
+        ("repl_backlog_histlen", 0),
+    ]
+
+
+def _cpu(server: Server) -> Fields:
+    fields: Fields = []
+    for name, (system_s, user_s) in process_stats.cpu_seconds().items():
+        fields += [(f"used_cpu_sys{name}", f"{system_s:.6f}"), (f"used_cpu_user{name}", f"{user_s:.6f}")]
+    return fields
+
+
+def _modules(server: Server) -> Fields:
+    return []
+
+
+def _commandstats(server: Server) -> Fields:
+    fields: Fields = []
+    for entry in every_command():
+        if entry.calls or entry.rejected_calls or entry.failed_calls:
+            us = entry.nanoseconds // 1000
+            each = f"{entry.nanoseconds / 1000 / entry.calls:.2f}" if entry.calls else "0.00"
+            value = (
+                f"calls={entry.calls},usec={us},usec_per_call={each},"
+                f"rejected_calls={entry.rejected_calls},failed_calls={entry.failed_calls}"
+            )
+            fields.append((f"cmdstat_{entry.lower_name.decode()}", value))
+    return fields
+
+
+def _errorstats(server: Server) -> Fields:
+    counts = sorted(server.stats.errors.items())
+    return [(f"errorstat_{_shown(code)}", f"count={count}") for code, count in counts]
+
+
+def _shown(code: bytes) -> str:
+    """An error's code as part of a field's name."""
+    return "".join(c if c.isprintable() and c not in ":," else "_" for c in code.decode("latin-1"))
+
+
+def _latencystats(server: Server) -> Fields:
+    return []
+
+
+def _cluster(server: Server) -> Fields:
+    return [("cluster_enabled", 0)]
+
+
+def _average_ttl_ms(db: Database, now_ms: int) -> int:
+    """The mean of some keys' time to live."""
+    left = [deadline - now_ms for deadline in islice(db.expires.values(), _TTL_SAMPLES) if deadline > now_ms]
+    return sum(left) // len(left) if left else 0
+
+
+def _keyspace(server: Server) -> Fields:
+    is_loading = server.engine.state & LOADING  # then the databases are another thread's
+    now_ms = server.now_ms()
+    fields: Fields = []
+    for index, db in enumerate(server.keyspace.databases):
+        if len(db):
+            ttl_ms = 0 if is_loading else _average_ttl_ms(db, now_ms)
+            fields.append((f"db{index}", f"keys={len(db)},expires={len(db.expires)},avg_ttl={ttl_ms}"))
+    return fields
+
+
+# ---- all of it -----------------------------------------------------------------------------
+
+SECTIONS: dict[str, tuple[str, Callable[[Server], Fields]]] = {
+    "server": ("Server", _server),
+    "clients": ("Clients", _clients),
+    "memory": ("Memory", _memory),
+    "persistence": ("Persistence", _persistence),
+    "stats": ("Stats", _stats),
+    "replication": ("Replication", _replication),
+    "cpu": ("CPU", _cpu),
+    "modules": ("Modules", _modules),
+    "commandstats": ("Commandstats", _commandstats),
+    "errorstats": ("Errorstats", _errorstats),
+    "latencystats": ("Latencystats", _latencystats),
+    "cluster": ("Cluster", _cluster),
+    "keyspace": ("Keyspace", _keyspace),
+}
+_NOT_BY_DEFAULT = {"commandstats", "latencystats"}
+_ALIASES = {"module_list": "modules"}
+
+
+def sections(names: Iterable[bytes]) -> list[str]:
+    """The sections that an INFO's arguments ask for, in the order in which they are printed; unknown ones are none."""
+    asked = {name.decode("latin-1").lower() for name in names} or {"default"}
+    asked |= {_ALIASES[name] for name in asked if name in _ALIASES}
+    if asked & {"all", "everything"}:
+        return list(SECTIONS)
+    if "default" in asked:
+        asked |= set(SECTIONS) - _NOT_BY_DEFAULT
+    return [name for name in SECTIONS if name in asked]
+
+
+def text(server: Server, names: Iterable[bytes]) -> bytes:
+    """INFO's answer for these sections."""
+    blocks = []
+    for name in sections(names):
+        title, fields = SECTIONS[name]
+        lines = [f"# {title}", *(f"{key}:{value}" for key, value in fields(server))]
+        blocks.append("".join(line + "\r\n" for line in lines))
+    return "\r\n".join(blocks).encode("utf-8", "surrogateescape")

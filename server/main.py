@@ -1,0 +1,210 @@
+"""``perdure-server``: from the command line to a process that ends well.
+
+Order of a start: configuration; listening sockets (a port in use touches nothing);
+the lock on the data directory; into the background, if asked; clients are let in
+and told ``-LOADING``; recovery; ready.  SIGTERM, SIGINT and SHUTDOWN: no new
+clients, the open batch committed, the log fsynced and ended, answers sent, exit
+status 0; status 1 if the log could not be brought to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+from random import SystemRandom
+
+import uvloop
+
+import perdure.server.commands  # noqa: F401  registers every command
+from perdure.server import banner, daemon, listen, lock, startup
+from perdure.server.bind_config import bind_config
+from perdure.server.config import Config, ConfigError, load
+from perdure.server.config_file import parse_command_line
+from perdure.server.connection import Connection
+from perdure.server.logfile import Log
+from perdure.server.server import Server
+from perdure.server.version import PERDURE_VERSION
+from perdure.store.command import rename
+from perdure.wal.filesystem import RealFilesystem
+
+_GC_THRESHOLDS = (100_000, 50, 100)
+"""Commands make garbage that reference counts free at once; looking for cycles often only costs."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The console script; returns the exit status."""
+    try:
+        invocation = parse_command_line(sys.argv[1:] if argv is None else argv, PERDURE_VERSION)
+        if invocation.answer is not None:
+            print(invocation.answer, file=sys.stderr if invocation.status else sys.stdout)
+            return invocation.status
+        config = load(invocation, sys.stdin.buffer.read, os.getcwd())
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for name, new_name in config.renamed_commands:
+        trouble = rename(name, new_name)
+        if trouble:
+            print(f"rename-command {os.fsdecode(name)}: {trouble}", file=sys.stderr)
+            return 1
+    log = Log(config.path("logfile"), config["loglevel"])
+    trouble = log.open_error()
+    if trouble:
+        print(trouble, file=sys.stderr)
+        return 1
+    log.notice(f"perdure {PERDURE_VERSION} is starting, pid {os.getpid()}")
+    for warning in config.warnings():
+        log.warning(warning)
+    return _start(config, log)
+
+
+def _start(config: Config, log: Log) -> int:
+    """Take what a server needs for itself: addresses, the directory, the background."""
+    sockets: list[socket.socket] = []
+    held: lock.DirectoryLock | None = None
+    try:
+        sockets = _listen(config)
+        held = lock.take(config["dir"])
+        supervisor, trouble = daemon.find_supervisor(config["supervised"], os.environ)
+        if trouble:
+            log.warning(trouble)
+        background = config["daemonize"] and not supervisor
+        if background:
+            daemon.daemonize()
+        log.role = "M"
+        pidfile = _write_pidfile(config, log, background)
+        try:
+            return _run(config, log, sockets, held, supervisor)
+        finally:
+            if pidfile:
+                daemon.remove_pidfile(pidfile)
+    except (listen.ListenFailed, lock.LockError) as error:
+        log.warning(str(error))
+        return 1
+    finally:
+        for sock in sockets:
+            sock.close()
+        if held is not None:
+            held.release()
+
+
+def _listen(config: Config) -> list[socket.socket]:
+    backlog = config["tcp-backlog"]
+    sockets = listen.tcp_sockets(config["bind"], config["port"], backlog)
+    path = config.path("unixsocket")
+    if path:
+        try:
+            sockets.append(listen.unix_socket(path, config["unixsocketperm"], backlog))
+        except listen.ListenFailed:
+            for sock in sockets:
+                sock.close()
+            raise
+    if not sockets:
+        raise listen.ListenFailed("Configured to not listen anywhere: give a port or a unixsocket")
+    return sockets
+
+
+def _write_pidfile(config: Config, log: Log, background: bool) -> str:
+    path = config.path("pidfile") or (daemon.DEFAULT_PIDFILE if background else "")
+    if path:
+        trouble = daemon.write_pidfile(path)
+        if trouble:
+            log.warning(trouble)
+            return ""
+    return path
+
+
+def _run(
+    config: Config, log: Log, sockets: list[socket.socket], held: lock.DirectoryLock, supervisor: daemon.Supervisor
+) -> int:
+    """The event loop, from its first turn to its last."""
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    server = Server(config, log, loop, SystemRandom())
+    server.tcp_port = config["port"]
+    bind_config(server)
+    ended: asyncio.Future[tuple[str, int]] = loop.create_future()
+
+    def stop(reason: str, status: int) -> None:
+        if not ended.done():
+            ended.set_result((reason, status))
+
+    server.stop = stop
+    try:
+        return loop.run_until_complete(_serve(server, sockets, held, supervisor, ended))
+    finally:
+        with contextlib.suppress(RuntimeError):
+            loop.close()
+
+
+async def _serve(
+    server: Server,
+    sockets: list[socket.socket],
+    held: lock.DirectoryLock,
+    supervisor: daemon.Supervisor,
+    ended: asyncio.Future[tuple[str, int]],
+) -> int:
+    loop = asyncio.get_running_loop()
+    for name in ("SIGTERM", "SIGINT"):
+        loop.add_signal_handler(getattr(signal, name), server.stop, f"Received {name}", 0)
+    listeners = [
+        await loop.create_unix_server(lambda: Connection(server), sock=sock)
+        if sock.family == socket.AF_UNIX
+        else await loop.create_server(lambda: Connection(server), sock=sock)
+        for sock in sockets
+    ]
+    server.start_cron()
+    recovering = asyncio.ensure_future(startup.recover(server, RealFilesystem(), held))
+    await asyncio.wait((recovering, ended), return_when=asyncio.FIRST_COMPLETED)
+    if recovering.done():
+        refusal = recovering.exception()
+        if refusal is not None:
+            for line in startup.refusal_lines(refusal):
+                server.log.warning(line)
+            return 1
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        for line in banner.lines(server, sockets):
+            server.log.notice(line)
+        supervisor.ready()
+        await ended
+    else:
+        startup.abandon(server)
+    reason, status = ended.result()
+    supervisor.stopping()
+    server.log.warning(f"{reason}: shutting down")
+    for listener in listeners:
+        listener.close()
+    return _finish(server, status)
+
+
+def _finish(server: Server, status: int) -> int:
+    """Commit what is open, end the log, send what may go, let clients go."""
+    server.stop_cron()
+    engine = server.engine
+    trouble = ""
+    try:
+        engine.end_of_tick()
+        server.writer.close()
+    except OSError as error:
+        trouble = error.strerror or str(error)
+    if not trouble:
+        engine.log_progressed()
+    for client in list(server.clients.values()):
+        if client.connection is not None:
+            client.held.clear()
+            client.connection.close()
+    if trouble:
+        server.log.warning(
+            f"The log could not be brought to its end: {trouble}. What was answered is in it as far as "
+            "appendfsync promises; what was not answered may be missing"
+        )
+        return 1
+    server.log.warning("perdure is now ready to exit, bye bye...")
+    return status
