@@ -1,0 +1,166 @@
+"""INFO on both: the same sections in the same order, and every field of stock's unless it is listed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from oracle_harness import Oracle, tree
+from server_in_process import InProcess, info_of
+
+from perdure.store.command import READONLY, TABLE
+
+pytestmark = pytest.mark.oracle
+
+NOT_KEPT = "Python's allocator does not tell"
+NOT_HERE = "there is no such thing here"
+LEFT_OUT = {
+    "atomicvar_api": NOT_HERE,
+    "gcc_version": "python_version says what runs",
+    "client_recent_max_input_buffer": "input is not buffered by client on the hot path",
+    "allocator_allocated": NOT_KEPT,
+    "allocator_active": NOT_KEPT,
+    "allocator_resident": NOT_KEPT,
+    "allocator_frag_ratio": NOT_KEPT,
+    "allocator_frag_bytes": NOT_KEPT,
+    "allocator_rss_ratio": NOT_KEPT,
+    "allocator_rss_bytes": NOT_KEPT,
+    "rss_overhead_ratio": NOT_KEPT,
+    "rss_overhead_bytes": NOT_KEPT,
+    "lazyfreed_objects": "what is freed in the background is not counted",
+    "rdb_changes_since_last_save": "no RDB files are written, so nothing is due for one",
+    "expired_stale_perc": "expiry goes by deadline and does not sample",
+    "expired_time_cap_reached_count": "expiry goes by deadline and does not sample",
+    "expire_cycle_cpu_milliseconds": "expiry goes by deadline and does not sample",
+    "total_reads_processed": "the loop reads the sockets and does not tell how often",
+    "total_writes_processed": "the loop writes the sockets and does not tell how often",
+    "reply_buffer_shrinks": "a client has no buffer of fixed size",
+    "reply_buffer_expands": "a client has no buffer of fixed size",
+}
+ASKED = [
+    b"",
+    b"all",
+    b"everything",
+    b"default",
+    b"server",
+    b"SERVER clients",
+    b"keyspace server",
+    b"default commandstats",
+    b"server nosuch",
+    b"latencystats errorstats",
+    b"modules cluster cpu replication",
+]
+
+
+
+LOOKUPS = """
+GET s|GET no|GET h|MGET s no h|STRLEN s|STRLEN no|STRLEN h|GETRANGE s 0 x|GETRANGE s 0 1|GETRANGE no 0 1|GETRANGE h 0 1
+SUBSTR s 0 1|GETSET s v|GETSET h v|GETSET new v|SET s v GET|SET no v XX GET|SET s v NX GET|SET h v GET|SET s v XX
+SETNX s v|GETEX s|GETEX no|GETEX h|GETEX s EX 0|GETEX s EX x|GETEX no EX 0|GETEX s EX|GETEX s PXAT 1|GETDEL new
+GETDEL no|GETDEL h|SET s v|APPEND s x|APPEND no2 x|SETRANGE s 0 x|INCR n|INCR h|GET|GET s s
+LCS s s2|LCS s no|LCS no no|LCS h s|LCS s h|LCS no h|LCS s s2 LEN IDX|LCS s s2 BAD
+EXISTS s|EXISTS no|EXISTS s no h s|TOUCH s|TOUCH no s|TYPE s|TYPE no|TTL s|TTL no|PTTL no|EXPIRETIME s|PEXPIRETIME no
+PERSIST no|EXPIRE s 100|EXPIRE no 1|EXISTS s no h s|MGET s no h|TOUCH no s|OBJECT ENCODING s|OBJECT ENCODING no
+OBJECT FREQ s|OBJECT FREQ no|OBJECT IDLETIME s|OBJECT IDLETIME no|OBJECT REFCOUNT s|OBJECT REFCOUNT no|OBJECT HELP
+OBJECT|KEYS *|SCAN 0|SCAN 0 TYPE string|SCAN 0 TYPE string MATCH s*|SCAN 0 TYPE hash|RANDOMKEY|DBSIZE
+COPY s s3|COPY no s3|COPY s s2|COPY s s|COPY s s2 BAD|RENAME s3 s4|RENAME no s4|RENAMENX s4 s|MOVE s4 1|MOVE no 1
+DEL s4|UNLINK no|WATCH s no|UNWATCH|MSET s v|MSETNX s v|MSETNX new v|DEL new
+HGET h f|HGET h no|HGET no f|HGET s f|HMGET h f no|HMGET no f|HMGET s f|HGETALL h|HGETALL no|HGETALL s|HKEYS h|HKEYS no
+HKEYS s|HVALS h|HVALS no|HVALS s|HEXISTS h f|HEXISTS h no|HEXISTS no f|HEXISTS s f|HLEN h|HLEN no|HLEN s|HSTRLEN h f
+HSTRLEN h no|HSTRLEN no f|HSTRLEN s f|HRANDFIELD h|HRANDFIELD no|HRANDFIELD s|HRANDFIELD h 2|HRANDFIELD h 0
+HRANDFIELD no 2|HRANDFIELD s 2|HRANDFIELD h x|HRANDFIELD h 1 BAD|HSCAN h 0|HSCAN no 0|HSCAN s 0|HSCAN h x
+HSCAN h 0 COUNT 0|HSCAN h 0 BAD|HSCAN no 0 BAD|HSCAN s 0 BAD|HSET h f v|HSETNX h f v|HDEL no f|HDEL h no|HINCRBY h i 1
+SET due v PXAT 1|GET due|SET due v PX 1|DEBUG SLEEP 0.005|GET due|SET due v PX 1|DEBUG SLEEP 0.005|EXISTS due s
+MULTI|GET s|GET no|MGET s no|HGET s f|EXEC|MULTI|GET s|DISCARD|CONFIG RESETSTAT|GET s|GET no
+"""
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    server = InProcess(tmp_path_factory.mktemp("info"))
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("resp3", [False, True])
+@pytest.mark.parametrize("asked", ASKED)
+def test_the_same_sections_are_answered_in_the_same_order(
+    stock: Oracle, ours: InProcess, asked: bytes, resp3: bool
+) -> None:
+    stock.speak(resp3)
+    ours.speak(resp3)
+    argv = [b"INFO", *asked.split()]
+    theirs, mine = stock(*argv), ours(*argv)
+    assert tree(theirs)[0] == tree(mine)[0]
+    assert list(info_of(mine)) == list(info_of(theirs))
+
+
+def test_every_field_of_stock_is_there_or_listed_with_a_reason(ours: InProcess) -> None:
+    oracle = Oracle(aof=b"")
+    try:
+        for line in ([b"SET", b"k", b"v", b"EX", b"100"], [b"GET"], [b"GET", b"k"]):
+            oracle(*line)
+            ours(*line)
+        theirs, mine = info_of(oracle(b"INFO", b"everything")), info_of(ours(b"INFO", b"everything"))
+    finally:
+        oracle.close()
+    for section, fields in theirs.items():
+        if section in ("Commandstats", "Latencystats"):
+            continue  # what was run; Latencystats keeps no histograms here
+        missing = set(fields) - set(mine[section]) - set(LEFT_OUT)
+        assert not missing, section
+        listed_and_there = set(mine[section]) & set(LEFT_OUT)
+        assert not listed_and_there, section
+        in_both = [field for field in fields if field in mine[section]]
+        assert [field for field in mine[section] if field in fields] == in_both, section
+    assert set(LEFT_OUT) <= {field for fields in theirs.values() for field in fields}
+
+
+def test_every_look_up_is_a_hit_or_a_miss_as_in_stock(stock: Oracle, tmp_path: Path) -> None:
+    ours = InProcess(tmp_path, enable_debug_command="yes")
+    counted = []
+    for server in (stock, ours):
+        server.speak(False)
+        for setup in ("FLUSHALL", "SET s v", "HSET h f v g w", "SET n 1", "SET s2 x", "CONFIG RESETSTAT"):
+            server(*setup.encode().split())
+        seen = []
+        for line in LOOKUPS.strip().replace("\n", "|").split("|"):
+            server(*line.encode().split())
+            reply = server(b"INFO", b"stats")
+            if reply == b"+QUEUED\r\n":
+                continue
+            stats = info_of(reply)["Stats"]
+            seen.append((line, int(stats["keyspace_hits"]), int(stats["keyspace_misses"])))
+        counted.append(seen)
+    ours.close()
+    for theirs, mine in zip(*counted, strict=True):
+        assert mine == theirs
+    assert counted[1][-1][1:] == (1, 1)
+
+
+def test_every_read_command_with_keys_is_compared() -> None:
+    names = {line.split()[0].encode() for line in LOOKUPS.strip().replace("\n", "|").split("|")}
+    assert {e.name for e in TABLE.values() if e.flags & READONLY and e.keys_at[0]} <= names
+
+
+def test_commandstats_and_keyspace_lines_have_stocks_fields(stock: Oracle, ours: InProcess) -> None:
+    for server in (stock, ours):
+        server.speak(False)
+        server(b"FLUSHALL")
+        server(b"CONFIG", b"RESETSTAT")
+        server(b"SET", b"k", b"v", b"EX", b"100")
+        server(b"GET")
+        server(b"NOSUCH")
+        server(b"HGET", b"k", b"f")
+    theirs, mine = info_of(stock(b"INFO", b"everything")), info_of(ours(b"INFO", b"everything"))
+
+    def names(text: str) -> list[str]:
+        return [part.split("=")[0] for part in text.split(",")]
+
+    assert names(mine["Commandstats"]["cmdstat_set"]) == names(theirs["Commandstats"]["cmdstat_set"])
+    assert names(mine["Keyspace"]["db0"]) == names(theirs["Keyspace"]["db0"])
+    assert mine["Keyspace"]["db0"].startswith("keys=1,expires=1,")
+    assert "rejected_calls=1,failed_calls=0" in mine["Commandstats"]["cmdstat_get"]
+    assert "failed_calls=1" in mine["Commandstats"]["cmdstat_hget"]
+    assert {"errorstat_ERR", "errorstat_WRONGTYPE"} <= set(mine["Errorstats"])
