@@ -254,9 +254,9 @@ class Connection(asyncio.Protocol):
         tx, gets, hot = engine.tx, self.server.reader.gets, engine.hot.get
         out: list[bytes] = []
         state = engine.state | client.state
-        done = counted = count = large = holding = 0
+        done = counted = count = pending = holding = 0
         last: Hot | None = None
-        name, handler = b"", _no_handler
+        append, large, name, handler = out.append, _LARGE_REPLY, b"", _no_handler
         failure: Exception | None = None
         began = perf_counter_ns()
         try:
@@ -283,18 +283,22 @@ class Connection(asyncio.Protocol):
                     began = perf_counter_ns()
                     counted = done + 1
                     state = engine.state | client.state
+                    if state & CLOSING:
+                        large = -1  # this was the last one
                     if state & TRACK_DIRTY and not was & TRACK_DIRTY and tx.records:
                         holding = engine.open_number  # nobody looked at the keys of what ran before
                     if engine.need > holding:
                         self._send(out, holding)
-                        holding, out = engine.need, []
-                out.append(reply)
+                        holding = engine.need
+                        out.clear()
+                append(reply)
                 done += 1
-                if len(reply) > _LARGE_REPLY or state & CLOSING:
-                    large += len(reply)
-                    if large > MAX_PENDING_BYTES or state & CLOSING:
+                if len(reply) > large:
+                    pending += len(reply)
+                    if pending > MAX_PENDING_BYTES or state & CLOSING:
                         self._send(out, max(holding, self._open_number()))
-                        out, large = [], 0
+                        out.clear()
+                        pending = 0
                         if self._must_wait():
                             break
                 argv = gets()

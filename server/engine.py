@@ -260,16 +260,18 @@ class Engine:
         """Make the answer wait if the command read what an unsafe batch changed."""
         keys = entry.keys(argv)
         if keys:
-            in_open = self._all_open or not self._dirty_open.isdisjoint(keys)
-            in_flight = self._all_in_flight or not self._dirty_in_flight.isdisjoint(keys)
+            self.depend_on(keys)
         elif entry.flags & (command.READONLY | command.WRITE) and self.log.refusing is None:
-            in_open = bool(self._all_open or self._dirty_open)
-            in_flight = bool(self._all_in_flight or self._dirty_in_flight)
-        else:
-            return
-        if in_open:
+            if self._all_open or self._dirty_open:
+                self.need = self.open_number
+            elif self._all_in_flight or self._dirty_in_flight:
+                self.need = max(self.need, self.open_number - 1)
+
+    def depend_on(self, keys: list[bytes]) -> None:
+        """Make the answer wait if an unsafe batch changed one of ``keys``; only under ``TRACK_DIRTY``."""
+        if self._all_open or not self._dirty_open.isdisjoint(keys):
             self.need = self.open_number
-        elif in_flight:
+        elif self._all_in_flight or not self._dirty_in_flight.isdisjoint(keys):
             self.need = max(self.need, self.open_number - 1)
 
     def hold(self, client: Client, number: int, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """The data, and what commands do to it.  No I/O, no clock, no sockets.
 
 A command is a free function ``def incrby(tx, argv) -> bytes`` in
-``store/commands/``, one module a data type, registered with ``@command`` in the
+``store/commands/``, a module or two a data type, registered with ``@command`` in the
 one table of ``store.command``.  Its shape is always: read and validate, then
 ``tx.log(...)``, then change memory, then return a RESP reply that is ready to
 send.  Errors are raised before the log line, so a command that failed changed
@@ -11,11 +11,14 @@ nothing (LOG-FIRST, REFUSE-WHOLE).
 ``errors``         every error text a client can see
 ``resp``           RESP: records for the log, replies for clients
 ``command``        the command table
+``syntax``         a command's syntax as a tree of arguments
 ``tx``             what a command works with: database, time, protocol, log
 ``database``       databases, the keyspace of all of them, expiry
+``deadlines``      which keys may be due when
 ``key_order``      random members and cursors over a table that changes
 ``value_types``    what a data type tells the rest of the house about itself
 ``replay``         commands of the log, run again at recovery
+``string_value``   the value of a string
 ``hash_value``     the value of a hash
 ``expiry``         the step of active expiry
 ``numbers``        numbers as Redis reads and prints them

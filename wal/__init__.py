@@ -95,6 +95,7 @@ The modules
 ==============  =====================================================================
 ``format``      annotation lines, written and read
 ``manifest``    the manifest, written and read
+``words``       the words of a line by stock's quoting rules
 ``filesystem``  the one filesystem interface, and the real disk behind it
 ``simulated``   a disk that crashes, tears, fills and fails at any call
 ``writer``      group commit, the three fsync policies, what is done on an ill disk

@@ -7,7 +7,7 @@ of it (REFUSE-WHOLE), and none of it is ever recovered without the rest.
 
 from __future__ import annotations
 
-from perdure.server.client import IN_MULTI
+from perdure.server.client import IN_MULTI, TRACK_DIRTY
 from perdure.server.transactions import Queued, watched_key_expired
 from perdure.server.tx import ServerTx
 from perdure.store import errors
@@ -74,6 +74,9 @@ def exec_(tx: ServerTx, argv: list[bytes]) -> bytes:
         if client.flags_multi_error:
             raise CommandError(errors.EXEC_ABORTED)
         if client.watched_dirty or watched_key_expired(client, tx):
+            if server.engine.state & TRACK_DIRTY:
+                # The answer tells that a watched key was changed (ANSWER-AFTER).
+                server.engine.depend_on([key for _, key in client.watching])
             return tx.null_array
         expected = _expected_bytes(client.queue)
         if expected:

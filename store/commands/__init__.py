@@ -1,4 +1,4 @@
-"""Commands that need nothing but the store, one module a data type.
+"""Commands that need nothing but the store, a module or two a data type.
 
 Importing this package registers all of them in the one command table.
 """
