@@ -300,9 +300,8 @@ class Engine:
         Answers go together, so that a client that waits for them is woken once.
         """
         self.tick_scheduled = False
-        number = 0
-        if self.tx.records and not self.log.busy:
-            number = self.open_number
+        number = self.open_number if self.tx.records else 0
+        if number and not self.log.busy:
             self._commit()
         if self.free_answers:
             answers, self.free_answers = self.free_answers, []

@@ -67,7 +67,7 @@ def load(server: Server, fs: Filesystem, place: LogPlace) -> Recovery:
         tx.clock_ms = server.now_ms()
         replay(tx, commands)
         tx.take()
-        return len(commands)
+        return sum(argv[0] != b"SELECT" for argv in commands)
 
     def report(done: int, total: int, commands: int) -> None:
         nonlocal reported
@@ -132,7 +132,9 @@ def _refuse_snapshot(server: Server, fs: Filesystem) -> None:
 
 
 def _cut_line(cut: Cut) -> str:
-    what = "zeros" if cut.zeros else f"with {cut.commands} whole commands among them, set aside"
+    what = "zeros" if cut.zeros else "set aside"
+    if cut.commands:
+        what += f", {cut.commands} commands begin in them"
     return f"Torn tail: {cut.file} truncated at byte {cut.offset}, {cut.bytes} bytes cut ({what}): {cut.reason}"
 
 

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
+import hiredis
 import typer
 
 from perdure.wal.damage import LogDamaged, RdbBaseUnsupported
@@ -68,17 +69,10 @@ def _log_directory(directory: Path, filename: str, dirname: str) -> str:
 
 
 def _count_commands(payload: bytes) -> int:
-    """How many commands a payload of whole commands holds: each begins with its own header line."""
-    count = position = 0
-    while position < len(payload):
-        end = payload.index(b"\r\n", position)
-        arguments = int(payload[position + 1 : end])
-        position = end + 2
-        for _ in range(arguments):
-            end = payload.index(b"\r\n", position)
-            position = end + 2 + int(payload[position + 1 : end]) + 2
-        count += 1
-    return count
+    """How many commands a payload holds, without the SELECT that every batch begins with."""
+    reader = hiredis.Reader(notEnoughData=None)
+    reader.feed(payload)
+    return sum(argv[0] != b"SELECT" for argv in iter(reader.gets, None))
 
 
 def _report(recovery: Recovery) -> list[str]:
