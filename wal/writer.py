@@ -509,10 +509,10 @@ class LogWriter:
         """
         if self._closed:
             return
+        self._executor.drain()  # not quiet: the owner commits what was open while the log was busy
         before = self._view()
         self._quiet = True
         try:
-            self._executor.drain()
             self._finish()
             self._closed = True
         finally:
@@ -563,7 +563,7 @@ class LogWriter:
         before = self._view()
         waits = not self._lazy or (self.fsync_in_flight and self._kept_bytes > self._keep_limit)
         self.safe = max(self.safe, self._synced if waits else self._written)
-        self.busy = self._sync_error is not None or self._pending != b"" or self.safe < self.batch
+        self.busy = self._closed or self._sync_error is not None or self._pending != b"" or self.safe < self.batch
         self.refusing = self._sync_error or self._write_error or self._space.error
         self.inline = not self.busy and self._is_quick()
         if not self._quiet and before != self._view():
