@@ -100,3 +100,14 @@ class Client:
         # answers
         self.held: list[tuple[int, bytes]] = []
         self.held_bytes = 0
+
+
+def suppress_reply(client: Client, reply: bytes) -> bytes:
+    """CLIENT REPLY OFF and SKIP: what of the answer is sent."""
+    if client.reply_mode == REPLY_SKIP_NEXT:
+        client.reply_mode = REPLY_SKIP
+        return reply  # SKIP answers nothing itself; an EXEC that it ran in is answered
+    if client.reply_mode == REPLY_SKIP:
+        client.reply_mode = REPLY_ON
+        client.state &= ~REPLY_OFF
+    return b""

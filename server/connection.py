@@ -33,25 +33,17 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import repeat
+from operator import itemgetter
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
 import hiredis
 
 from perdure.server.bounded_reader import READERS_ARE_BOUNDED, announces_many
-from perdure.server.client import (
-    CLOSING,
-    NEEDS_AUTH,
-    REPLY_OFF,
-    REPLY_ON,
-    REPLY_SKIP,
-    REPLY_SKIP_NEXT,
-    TRACK_DIRTY,
-    Client,
-)
+from perdure.server.client import CLOSING, NEEDS_AUTH, REPLY_OFF, TRACK_DIRTY, Client, suppress_reply
 from perdure.server.request import ProtocolError, QueryTooBig, RequestParser
 from perdure.store import errors, resp
-from perdure.store.command import Handler
 from perdure.store.errors import CommandError
 
 if TYPE_CHECKING:
@@ -63,7 +55,6 @@ _ARRAY = 0x2A  # '*'
 _PLUS = 0x2B
 """hiredis takes ``+text`` for an argument, and none can tell afterwards; the strict parser sees to a chunk with it."""
 _SPLIT_BYTES = 16 * 1024
-_LARGE_REPLY = 4096
 _LARGE_ANSWER = 64 * 1024
 """A larger one is not gathered with others for the end of the tick."""
 _ALL_TIMED = 100
@@ -77,7 +68,9 @@ _AT_BOUNDARY = b""
 """What the reader gives for the probe if it stands between requests."""
 
 _join = b"".join
-_no_handler: Handler = lambda tx, argv: b""  # noqa: E731  a handler for "none yet"
+_name_of = itemgetter(0)
+_SLICE = 64
+"""So many commands run before it is looked at how large their answers are."""
 
 
 class Connection(asyncio.Protocol):
@@ -195,6 +188,13 @@ class Connection(asyncio.Protocol):
             if not engine.tick_scheduled:
                 engine.schedule_tick()
 
+    def _begin_turn(self) -> None:
+        """What runs now runs for this client, at this time."""
+        engine, tx = self.engine, self.engine.tx
+        if tx.client is not self.client:
+            engine.enter(self.client)
+        tx.now_ms = tx.clock_ms = self.client.interaction_ms = time_ns() // 1_000_000
+
     def _refused(self, found: Hot | None, error: CommandError) -> bytes:
         if found is not None:
             found[4].failed_calls += 1
@@ -238,10 +238,7 @@ class Connection(asyncio.Protocol):
         if argv.__class__ is not list or not argv:
             self._parse_again(data, 0)
             return
-        engine, client = self.engine, self.client
-        if engine.tx.client is not client:
-            engine.enter(client)
-        engine.tx.now_ms = engine.tx.clock_ms = client.interaction_ms = time_ns() // 1_000_000
+        self._begin_turn()
         done = self._run_chunk(head, argv)
         self._parse_again(*((data[cut:], 0) if done < 0 else (data, done)))
 
@@ -250,97 +247,129 @@ class Connection(asyncio.Protocol):
 
         Returns -1 if the chunk ended with a whole request, else how many of ``data`` are done with.
         """
-        client, engine, stats = self.client, self.engine, self.server.stats
-        tx, gets, hot = engine.tx, self.server.reader.gets, engine.hot.get
+        reader = self.server.reader
+        batch = [argv]
+        whole = False
+        # ProtocolError: what stands before it runs, the strict parser says what is wrong.
+        with suppress(hiredis.ProtocolError):
+            batch += iter(reader.gets, False)
+            whole = self._is_between_requests(reader)
+        found = self._alike(batch)
+        done = self._run_mixed(batch, data) if found is None else self._run_alike(found, batch, data)
+        if self.client.state & CLOSING:
+            self.server.new_reader()
+            self.close()
+            return -1
+        return -1 if whole and done == len(batch) else done
+
+    def _is_between_requests(self, reader: hiredis.Reader) -> bool:
+        """Does the reader, which has given all whole requests, hold no part of another?"""
+        if reader.has_data():
+            return False
+        reader.feed(_PROBE)  # a ProtocolError if it stands right behind a "*" or "$"
+        return bool(reader.gets() == _AT_BOUNDARY)
+
+    def _alike(self, batch: list[Any]) -> Hot | None:
+        """The hot command that all of a chunk's requests are, with as many arguments each and admitted; else None."""
+        try:
+            if len(set(map(_name_of, batch))) > 1 or len(set(map(len, batch))) > 1:
+                return None
+            found = self.engine.hot.get(batch[0][0])
+        except (TypeError, LookupError):
+            return None
+        if found is None or found[3] & (self.engine.state | self.client.state):
+            return None
+        return found if found[1] <= len(batch[0]) <= found[2] else None
+
+    def _run_alike(self, found: Hot, batch: list[list[bytes]], data: bytes) -> int:
+        """Run a chunk of the same command, the way of a client that pipelines; how many are done with."""
+        handler, tx, entry = found[0], self.engine.tx, found[4]
+        out: list[bytes] = []
+        done = 0
+        began = perf_counter_ns()
+        while done < len(batch):
+            before = len(out)
+            failure: Exception | None = None
+            try:
+                out.extend(map(handler, repeat(tx), batch[done : done + _SLICE]))
+            except CommandError as error:
+                out.append(self._refused(found, error))
+            except Exception as error:
+                failure = error
+            done += len(out) - before
+            if failure is not None:
+                self._send(out, self._open_number())
+                return self._failed(failure, data, done)
+            if sum(map(len, out)) > MAX_PENDING_BYTES:
+                self._send(out, self._open_number())
+                out.clear()
+                if self._must_wait():
+                    break
+        _account(found, done, began)
+        self.server.stats.commands += done
+        self.client.last_command = entry
+        self._send(out, self._open_number())
+        return self._put_off(batch, done)
+
+    def _run_mixed(self, batch: list[Any], data: bytes) -> int:
+        """Run a chunk of whatever requests; how many are done with."""
+        client, engine = self.client, self.engine
+        tx, hot = engine.tx, engine.hot.get
         out: list[bytes] = []
         state = engine.state | client.state
-        done = counted = count = pending = holding = 0
-        last: Hot | None = None
-        append, large, name, handler = out.append, _LARGE_REPLY, b"", _no_handler
-        failure: Exception | None = None
-        began = perf_counter_ns()
+        done = pending = holding = 0
         try:
-            while argv is not False:
-                if argv[0] == name and len(argv) == count:
-                    # The same command as before: admitted already, as nothing in between changed the state.
+            for argv in batch:
+                found = hot(argv[0])
+                if found is not None and not found[3] & state and found[1] <= len(argv) <= found[2]:
+                    began = perf_counter_ns()
                     try:
-                        reply = handler(tx, argv)
+                        reply = found[0](tx, argv)
                     except CommandError as error:
-                        reply = self._refused(last, error)
-                elif (found := hot(argv[0])) is not None and not found[3] & state and found[1] <= len(argv) <= found[2]:
-                    began = _account(last, done - counted, began)
-                    last, counted, handler = found, done, found[0]
-                    name, count = argv[0], len(argv)
-                    try:
-                        reply = handler(tx, argv)
-                    except CommandError as error:
-                        reply = self._refused(last, error)
+                        reply = self._refused(found, error)
+                    _account(found, 1, began)
+                    client.last_command = found[4]
                 else:
-                    _account(last, done - counted, began)
-                    last, name = None, b""
                     was = state
                     reply = self._execute(argv)
-                    began = perf_counter_ns()
-                    counted = done + 1
                     state = engine.state | client.state
-                    if state & CLOSING:
-                        large = -1  # this was the last one
                     if state & TRACK_DIRTY and not was & TRACK_DIRTY and tx.records:
                         holding = engine.open_number  # nobody looked at the keys of what ran before
                     if engine.need > holding:
                         self._send(out, holding)
                         holding = engine.need
                         out.clear()
-                append(reply)
+                out.append(reply)
                 done += 1
-                if len(reply) > large:
-                    pending += len(reply)
-                    if pending > MAX_PENDING_BYTES or state & CLOSING:
-                        self._send(out, max(holding, self._open_number()))
-                        out.clear()
-                        pending = 0
-                        if self._must_wait():
-                            break
-                argv = gets()
-        except Exception as error:
-            failure = error
-        _account(last, done - counted, began)
-        stats.commands += done
-        if last is not None:
-            client.last_command = last[4]
-        self._send(out, max(holding, self._open_number()))
-        if failure is not None:
-            if argv.__class__ is not list or not argv:
+                pending += len(reply)
+                if pending > MAX_PENDING_BYTES or state & CLOSING:
+                    self._send(out, max(holding, self._open_number()))
+                    out.clear()
+                    pending = 0
+                    if self._must_wait():
+                        break
+        except Exception as failure:
+            self._send(out, max(holding, self._open_number()))
+            self.server.stats.commands += done
+            if batch[done].__class__ is not list or not batch[done]:
                 return done  # no array: the strict parser knows what it is
             return self._failed(failure, data, done)
-        return self._chunk_end(done)
+        self.server.stats.commands += done
+        self._send(out, max(holding, self._open_number()))
+        return self._put_off(batch, done)
 
-    def _chunk_end(self, done: int) -> int:
-        """Does the shared reader stand between requests?  -1 if so, else ``done``, with what the backlog took."""
-        reader = self.server.reader
-        if self.client.state & CLOSING:
-            self.server.new_reader()
-            self.close()
-            return -1
-        if self._must_wait():
-            rest = list(iter(reader.gets, False))
-            self.backlog.extend(rest)
-            done += len(rest)
-        if not reader.has_data():
-            reader.feed(_PROBE)
-            # ProtocolError: the chunk ended right behind a "*" or "$", which waits for its number.
-            with suppress(hiredis.ProtocolError):
-                if reader.gets() == _AT_BOUNDARY:
-                    return -1
-        return done
+    def _put_off(self, batch: list[list[bytes]], done: int) -> int:
+        """What of a chunk has not run for so many answers waiting goes to the backlog; how many are done with."""
+        if done < len(batch) and not self.client.state & CLOSING:
+            self.backlog.extend(batch[done:])
+        return len(batch)
 
     def _failed(self, failure: Exception, data: bytes, done: int) -> int:
-        """hiredis or a command raised at request ``done`` of the chunk; returns how many are done with."""
-        if not isinstance(failure, hiredis.ProtocolError):
-            argv = self._strictly(data, done)
-            if argv:
-                self._send([self._internal_error(argv, failure)], self._open_number())
-                return done + 1
+        """A command raised what no command should, at request ``done`` of the chunk; how many are done with."""
+        argv = self._strictly(data, done)
+        if argv:
+            self._send([self._internal_error(argv, failure)], self._open_number())
+            return done + 1
         return done
 
     def _failed_reply(self, argv: list[bytes], failure: Exception, data: bytes) -> bytes:
@@ -396,7 +425,7 @@ class Connection(asyncio.Protocol):
                 break
             if not argv:
                 if client.state & REPLY_OFF:
-                    _suppress(client, b"")  # stock takes an empty request for the one that SKIP is about
+                    suppress_reply(client, b"")  # stock takes an empty request for the one that SKIP is about
                 continue
             if self.backlog or self._must_wait():
                 self.backlog.append(argv)
@@ -409,11 +438,8 @@ class Connection(asyncio.Protocol):
 
     def _run_one(self, argv: list[bytes], data: bytes = b"") -> None:
         """Run one command the careful way and send its answer; ``data`` is its chunk if only hiredis has seen it."""
+        self._begin_turn()
         engine = self.engine
-        tx = engine.tx
-        if tx.client is not self.client:
-            engine.enter(self.client)
-        tx.now_ms = tx.clock_ms = self.client.interaction_ms = time_ns() // 1_000_000
         try:
             reply = self._execute(argv)
         except Exception as failure:
@@ -430,7 +456,7 @@ class Connection(asyncio.Protocol):
         if client.state & CLOSING:
             return b""
         reply = engine.execute(client, argv)
-        return _suppress(client, reply) if client.state & REPLY_OFF else reply
+        return suppress_reply(client, reply) if client.state & REPLY_OFF else reply
 
     def _run_backlog(self) -> None:
         while self.backlog and not self._must_wait() and not self.client.state & CLOSING:
@@ -476,7 +502,7 @@ class Connection(asyncio.Protocol):
         self.server.log.warning(f"Internal error: command {argv[0][:64]!r} failed: {trace}")
         self.server.stats.count_error(errors.INTERNAL)
         reply = resp.error(errors.INTERNAL)
-        return _suppress(self.client, reply) if self.client.state & REPLY_OFF else reply
+        return suppress_reply(self.client, reply) if self.client.state & REPLY_OFF else reply
 
     # ---- answers -----------------------------------------------------------------------------
 
@@ -565,22 +591,8 @@ def _nowhere(data: bytes) -> None:
     """Where a connection writes that is not made yet."""
 
 
-def _account(last: Hot | None, calls: int, began: int) -> int:
-    """Book a run of the same command; returns the time."""
-    now = perf_counter_ns()
-    if last is not None:
-        entry = last[4]
-        entry.calls += calls
-        entry.nanoseconds += now - began
-    return now
-
-
-def _suppress(client: Client, reply: bytes) -> bytes:
-    """CLIENT REPLY OFF and SKIP: what of the answer is sent."""
-    if client.reply_mode == REPLY_SKIP_NEXT:
-        client.reply_mode = REPLY_SKIP
-        return reply  # SKIP answers nothing itself; an EXEC that it ran in is answered
-    if client.reply_mode == REPLY_SKIP:
-        client.reply_mode = REPLY_ON
-        client.state &= ~REPLY_OFF
-    return b""
+def _account(found: Hot, calls: int, began: int) -> None:
+    """Book calls of a command that ran since ``began``."""
+    entry = found[4]
+    entry.calls += calls
+    entry.nanoseconds += perf_counter_ns() - began
