@@ -415,6 +415,7 @@ def test_a_transaction_meets_a_full_disk_before_its_first_command(house: Callabl
     h.fs.capacity = h.fs.capacity + 2000  # type: ignore[operator]
     before = h.state()
     reply = h.ask(1, "EXEC")
+    assert reply, "it ran, and its answer is held"
     assert str(reply[0]).startswith("EXECABORT Transaction discarded because of: MISCONF")
     assert h.state() == before
     assert h.ask(0, "GET a") == [b"1"]
