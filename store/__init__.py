@@ -16,6 +16,8 @@ nothing (LOG-FIRST, REFUSE-WHOLE).
 ``database``       databases, the keyspace of all of them, expiry
 ``deadlines``      which keys may be due when
 ``key_order``      random members and cursors over a table that changes
+``events``         classes of keyspace events
+``blocking``       what blocking commands share
 ``value_types``    what a data type tells the rest of the house about itself
 ``replay``         commands of the log, run again at recovery
 ``string_value``   the value of a string

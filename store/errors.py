@@ -83,6 +83,14 @@ def unsupported_option(option: bytes) -> bytes:
     return b"ERR Unsupported option " + option.partition(b"\0")[0]
 
 
+# ---- blocking ------------------------------------------------------------------
+
+TIMEOUT_NOT_A_FLOAT = b"ERR timeout is not a float or out of range"
+TIMEOUT_NOT_AN_INTEGER = b"ERR timeout is not an integer or out of range"
+TIMEOUT_NEGATIVE = b"ERR timeout is negative"
+TIMEOUT_OUT_OF_RANGE = b"ERR timeout is out of range"
+
+
 # ---- hashes --------------------------------------------------------------------
 
 HASH_VALUE_NOT_AN_INTEGER = b"ERR hash value is not an integer"

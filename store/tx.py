@@ -39,6 +39,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any, Protocol
 
+from perdure.store.blocking import Retry
 from perdure.store.database import Database, Keyspace
 from perdure.store.errors import WRONG_TYPE, CommandError
 from perdure.store.resp import NULL_2, NULL_3, NULL_ARRAY_2, encode, require_bytes
@@ -85,12 +86,14 @@ class Tx:
         "clock_ms",
         "db",
         "db_index",
+        "events",
         "keyspace",
         "limits",
         "logged_db",
         "lookups",
         "max_bulk_bytes",
         "misses",
+        "notifying",
         "now_ms",
         "null",
         "null_array",
@@ -116,6 +119,9 @@ class Tx:
         self.null_array = NULL_ARRAY_2
         self.lookups = 0
         self.misses = 0
+        self.notifying = 0
+        """The classes of events that somebody wants (``store.events``); 0 while there is nobody."""
+        self.events: list[tuple[int, bytes, bytes]] = []
         self.records: list[bytes] = []
         self.room = -1
         self._granted = -1
@@ -200,6 +206,19 @@ class Tx:
         self.room = self._granted = -1
         self.logged_db = NO_DATABASE
         return payload
+
+    # ---- what others learn of it -----------------------------------------------------
+
+    def notify(self, event_class: int, event: bytes, key: bytes) -> None:
+        """Something happened to a key of this database; called only where ``notifying`` is not 0."""
+        if self.notifying & event_class:
+            self.events.append((self.db_index, event, key))
+
+    # ---- waiting -----------------------------------------------------------------------
+
+    def block(self, keys: list[bytes], deadline_ms: int, retry: Retry, empty: bytes) -> bytes:
+        """End a blocking command that found nothing (``store.blocking``).  Here nobody can wait."""
+        return empty
 
     # ---- reading -------------------------------------------------------------------
 

@@ -1,0 +1,62 @@
+"""What blocking commands (BLPOP, BZPOPMIN, XREAD BLOCK ...) share: their timeouts, and the way they wait.
+
+A blocking command tries first.  If it finds nothing it ends with
+``return tx.block(keys, deadline_ms, retry, empty)``.  Where nobody can wait (MULTI, a
+script) that answers ``empty`` at once.  Else the client waits, first come first
+served, until a record of the log touches one of the keys: then ``retry(tx, key)``
+runs in the client's name (its database, its protocol); it returns the reply, logs
+and changes as any command does, or returns None to wait on.  CommandError ends the
+waiting with that error.  When the deadline passes the answer is ``empty``.
+
+It must not know: clients, connections, the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from perdure.store.errors import (
+    TIMEOUT_NEGATIVE,
+    TIMEOUT_NOT_A_FLOAT,
+    TIMEOUT_NOT_AN_INTEGER,
+    TIMEOUT_OUT_OF_RANGE,
+    CommandError,
+)
+from perdure.store.numbers import INT64_MAX, parse_integer, read_long_double
+
+if TYPE_CHECKING:
+    from perdure.store.tx import Tx
+
+Retry = Callable[["Tx", bytes], "bytes | None"]
+
+FOR_EVER = 0
+
+
+def deadline_of_seconds(tx: Tx, text: bytes) -> int:
+    """The unix ms at which a timeout in seconds, perhaps with a fraction, passes; ``FOR_EVER`` for 0.
+
+    Stock counts in long doubles and rounds up to whole ms.
+    """
+    value = read_long_double(text)
+    if value is None:
+        raise CommandError(TIMEOUT_NOT_A_FLOAT)
+    m, e = value
+    if e > 64:  # 2**64 s at least, or infinite
+        raise CommandError(TIMEOUT_NEGATIVE if text.lstrip().startswith(b"-") else TIMEOUT_OUT_OF_RANGE)
+    m *= 1000
+    span_ms = m << e if e >= 0 else -(-m >> -e)
+    return _deadline(tx, span_ms)
+
+
+def deadline_of_milliseconds(tx: Tx, text: bytes) -> int:
+    """The same of a timeout in whole milliseconds (XREAD BLOCK)."""
+    return _deadline(tx, parse_integer(text, TIMEOUT_NOT_AN_INTEGER))
+
+
+def _deadline(tx: Tx, span_ms: int) -> int:
+    if span_ms < 0:
+        raise CommandError(TIMEOUT_NEGATIVE)
+    if span_ms > INT64_MAX - tx.clock_ms:
+        raise CommandError(TIMEOUT_OUT_OF_RANGE)
+    return span_ms + tx.clock_ms if span_ms else FOR_EVER
