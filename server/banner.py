@@ -33,6 +33,8 @@ def lines(server: Server, sockets: Sequence[socket.socket]) -> list[str]:
         out.append(f"  recovered     {_recovered(server)}")
     else:
         out.append("  log           none (appendonly no): everything is lost when the process ends")
+    if not server.compiled:
+        out.append("  hot path      plain Python: slower; it is compiled at installation where there is a C compiler")
     out.append("Ready to accept connections")
     return out
 

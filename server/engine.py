@@ -116,6 +116,7 @@ class Engine:
         """Answers of this tick that wait for its end, and for its batch if there is one: nobody looks at keys."""
         self.free_answers: list[tuple[Client, bytes]] = []
         """Answers that wait for no batch, only for the end of the tick (``TRACK_DIRTY``)."""
+        self.send_all: Callable[[list[tuple[Client, bytes]]], None] = self._send_all
         self._released = 0
         self.tick_scheduled = False
         self.in_command = False
@@ -305,11 +306,11 @@ class Engine:
             self._commit()
         if self.free_answers:
             answers, self.free_answers = self.free_answers, []
-            self._send_all(answers)
+            self.send_all(answers)
         if self.tick_answers:
             answers, self.tick_answers = self.tick_answers, []
             if self.log.safe >= number:
-                self._send_all(answers)
+                self.send_all(answers)
             else:
                 for client, data in answers:
                     self.hold(client, number, data)
@@ -317,6 +318,7 @@ class Engine:
             self.release()
 
     def _send_all(self, answers: list[tuple[Client, bytes]]) -> None:
+        """Answers go, each client's in order; ``server.native`` puts its own in this place."""
         sent = 0
         closing: list[Client] = []
         for client, data in answers:
@@ -333,7 +335,7 @@ class Engine:
 
     def send_earlier(self, client: Client) -> None:
         """Send now what waits of ``client`` for the end of the tick and needs no batch: something large follows."""
-        self._send_all(_take(self.free_answers, client) + _take(self.tick_answers, client))
+        self.send_all(_take(self.free_answers, client) + _take(self.tick_answers, client))
 
     def answers_in_tick(self, client: Client) -> bool:
         """Does an answer of ``client`` wait for the end of this tick?"""

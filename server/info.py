@@ -65,6 +65,7 @@ def _server(server: Server) -> Fields:
     return [
         ("redis_version", REDIS_VERSION),
         ("perdure_version", PERDURE_VERSION),
+        ("perdure_hot_path", "compiled" if server.compiled else "python"),
         ("redis_git_sha1", "00000000"),
         ("redis_git_dirty", 0),
         ("redis_build_id", "0" * 16),

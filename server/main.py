@@ -21,11 +21,10 @@ from random import SystemRandom
 import uvloop
 
 import perdure.server.commands  # noqa: F401  registers every command
-from perdure.server import banner, daemon, listen, lock, startup
+from perdure.server import accepting, banner, daemon, listen, lock, startup
 from perdure.server.bind_config import bind_config
 from perdure.server.config import Config, ConfigError, load
 from perdure.server.config_file import parse_command_line
-from perdure.server.connection import Connection
 from perdure.server.logfile import Log
 from perdure.server.server import Server
 from perdure.server.version import PERDURE_VERSION
@@ -152,12 +151,9 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for name in ("SIGTERM", "SIGINT"):
         loop.add_signal_handler(getattr(signal, name), server.stop, f"Received {name}", 0)
-    listeners = [
-        await loop.create_unix_server(lambda: Connection(server), sock=sock)
-        if sock.family == socket.AF_UNIX
-        else await loop.create_server(lambda: Connection(server), sock=sock)
-        for sock in sockets
-    ]
+    poller = accepting.make_poller(server)
+    server.compiled = poller is not None
+    listeners = [await accepting.listen(server, poller, sock) for sock in sockets]
     server.start_cron()
     recovering = asyncio.ensure_future(startup.recover(server, RealFilesystem(), held))
     await asyncio.wait((recovering, ended), return_when=asyncio.FIRST_COMPLETED)

@@ -82,6 +82,8 @@ class Server:
         self.reader: Any = None
         self.new_reader()
         self.stop: Callable[[str, int], None] = lambda reason, status: None
+        self.compiled = False
+        """Do clients' sockets belong to the compiled hot path (``server.accepting``)?"""
         self.listening: list[str] = []
         self.tcp_port = 0
         self._cron_handle: asyncio.TimerHandle | None = None

@@ -64,6 +64,8 @@ class ServerProcess:
     """A server on one data directory, started and ended as often as the test likes."""
 
     command: list[str] = LIBRARY_COMMAND
+    environment: dict[str, str] | None = None
+    """For the next starts, if it is not that of the tests."""
 
     def __init__(self, directory: Path, *options: str, tcp: bool = False) -> None:
         self.directory = Path(directory)
@@ -94,7 +96,9 @@ class ServerProcess:
             self.port = free_port()
         self._log_from = self.log_path.stat().st_size if self.log_path.exists() else 0
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self.argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
+            )
 
     def start(self) -> Self:
         """Start, and wait until PING is answered as by a server that is ready; StartFailed otherwise."""
