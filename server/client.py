@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from perdure.server.blocking import Wait
     from perdure.server.connection import Connection
     from perdure.store.command import Command
 
@@ -25,6 +26,8 @@ IN_MULTI = 1 << 1
 REPLY_OFF = 1 << 2
 CLOSING = 1 << 3
 NO_TOUCH = 1 << 4
+BLOCKED = 1 << 5
+"""It waits for keys (``server.blocking``); what it sends meanwhile is kept."""
 # The server's:
 LOADING = 1 << 8
 TRACK_DIRTY = 1 << 9
@@ -32,8 +35,10 @@ TRACK_DIRTY = 1 << 9
 # The server's, for writes only:
 WATCHED = 1 << 16
 LOG_REFUSES = 1 << 17
+WAITED = 1 << 18
+"""Somebody waits for keys (``server.blocking``)."""
 
-WRITES_ONLY = WATCHED | LOG_REFUSES
+WRITES_ONLY = WATCHED | LOG_REFUSES | WAITED
 EVERYTHING = (1 << 24) - 1
 
 REPLY_ON, REPLY_NONE, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
@@ -67,6 +72,7 @@ class Client:
         "state",
         "unix",
         "user",
+        "wait",
         "watched_dirty",
         "watching",
     )
@@ -97,6 +103,7 @@ class Client:
         self.flags_multi_error = False
         self.watching: dict[tuple[int, bytes], int] = {}
         self.watched_dirty = False
+        self.wait: Wait | None = None
         # answers
         self.held: list[tuple[int, bytes]] = []
         self.held_bytes = 0

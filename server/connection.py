@@ -20,6 +20,8 @@ the socket takes no more               reading pauses until it does
 answers held for the log > 1 MiB,      reading pauses until they are released
 or held while the log's batch is full
 a chunk's answers > 1 MiB and paused   the rest of its commands waits in ``backlog``
+a command blocks (``BLOCKED``)         so does the rest of its chunk; what comes behind is
+                                       kept unparsed, and over 1 MiB of it reading pauses
 =====================================  =============================================
 
 So what one client makes the server hold is bounded by a chunk, its answers up to
@@ -29,7 +31,6 @@ the bound and one answer more, whatever it sends and however slowly it reads.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -40,17 +41,19 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 
+from perdure.server import failures
 from perdure.server.bounded_reader import READERS_ARE_BOUNDED, announces_many
-from perdure.server.client import CLOSING, NEEDS_AUTH, REPLY_OFF, TRACK_DIRTY, Client, suppress_reply
+from perdure.server.client import BLOCKED, CLOSING, NEEDS_AUTH, REPLY_OFF, TRACK_DIRTY, Client, suppress_reply
 from perdure.server.request import ProtocolError, QueryTooBig, RequestParser
-from perdure.store import errors, resp
+from perdure.store import resp
 from perdure.store.errors import CommandError
 
 if TYPE_CHECKING:
     from perdure.server.engine import Hot
     from perdure.server.server import Server
 
-NOT_FAST = CLOSING | NEEDS_AUTH
+NOT_FAST = CLOSING | NEEDS_AUTH | BLOCKED
+_AT_REST = CLOSING | BLOCKED
 _ARRAY = 0x2A  # '*'
 _PLUS = 0x2B
 """hiredis takes ``+text`` for an argument, and none can tell afterwards; the strict parser sees to a chunk with it."""
@@ -112,7 +115,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more; close once its answers have gone."""
         self.eof = True
-        if not self.backlog:
+        if not self.backlog or self.client.state & BLOCKED:
             self.close()
         return True
 
@@ -212,7 +215,10 @@ class Connection(asyncio.Protocol):
         try:
             parser.feed(data)
         except QueryTooBig:
-            self.too_big()
+            failures.too_big(self)
+            return
+        if client.state & BLOCKED:
+            self._set_reading()
             return
         self._run_strict(once=True)
         # What was left over from the chunk before is done: the rest may go the fast way again.
@@ -342,7 +348,7 @@ class Connection(asyncio.Protocol):
                 out.append(reply)
                 done += 1
                 pending += len(reply)
-                if pending > MAX_PENDING_BYTES or state & CLOSING:
+                if pending > MAX_PENDING_BYTES or state & _AT_REST:
                     self._send(out, max(holding, self._open_number()))
                     out.clear()
                     pending = 0
@@ -368,7 +374,7 @@ class Connection(asyncio.Protocol):
         """A command raised what no command should, at request ``done`` of the chunk; how many are done with."""
         argv = self._strictly(data, done)
         if argv:
-            self._send([self._internal_error(argv, failure)], self._open_number())
+            self._send([failures.internal_error(self, argv[0], failure)], self._open_number())
             return done + 1
         return done
 
@@ -377,7 +383,7 @@ class Connection(asyncio.Protocol):
         if self._strictly(data, 0) is None:
             self._parse_again(data, 0)
             return b""
-        return self._internal_error(argv, failure)
+        return failures.internal_error(self, argv[0], failure)
 
     def _strictly(self, data: bytes, skip: int) -> list[bytes] | None:
         """Request number ``skip`` of a chunk as the strict parser sees it; None if it breaks the protocol."""
@@ -404,14 +410,14 @@ class Connection(asyncio.Protocol):
             self._protocol_error(error)
             return
         except QueryTooBig:
-            self.too_big()
+            failures.too_big(self)
             return
         self._run_strict()
 
     def _run_strict(self, once: bool = False) -> None:
         """Run what the strict parser has, one request or all."""
         parser, client = self.parser, self.client
-        while parser is not None and not client.state & CLOSING:
+        while parser is not None and not client.state & _AT_REST:
             parser.authenticated = not client.state & NEEDS_AUTH
             try:
                 argv = parser.next()
@@ -419,7 +425,7 @@ class Connection(asyncio.Protocol):
                 self._protocol_error(error)
                 return
             except QueryTooBig:
-                self.too_big()
+                failures.too_big(self)
                 return
             if argv is None:
                 break
@@ -443,7 +449,7 @@ class Connection(asyncio.Protocol):
         try:
             reply = self._execute(argv)
         except Exception as failure:
-            reply = self._failed_reply(argv, failure, data) if data else self._internal_error(argv, failure)
+            reply = self._failed_reply(argv, failure, data) if data else failures.internal_error(self, argv[0], failure)
         self.server.stats.commands += 1
         self._send([reply], max(engine.need, self._open_number()))
         if self.client.state & CLOSING:
@@ -456,11 +462,13 @@ class Connection(asyncio.Protocol):
         if client.state & CLOSING:
             return b""
         reply = engine.execute(client, argv)
-        return suppress_reply(client, reply) if client.state & REPLY_OFF else reply
+        return suppress_reply(client, reply) if client.state & REPLY_OFF and not client.state & BLOCKED else reply
 
     def _run_backlog(self) -> None:
         while self.backlog and not self._must_wait() and not self.client.state & CLOSING:
             self._run_one(self.backlog.popleft())
+        if self.parser is not None and not self.backlog:
+            self._run_strict()  # what came while the client was blocked
         if self.eof and not self.backlog:
             self.close()
 
@@ -475,34 +483,8 @@ class Connection(asyncio.Protocol):
         )
 
     def _protocol_error(self, error: ProtocolError) -> None:
-        text = errors.protocol_error(error.text)
-        client = self.client.address.decode()
-        self.server.log.verbose(f"Protocol error from client {client}: {error.text.decode('latin-1')}")
-        self.server.stats.count_error(text)
-        if not self.client.state & REPLY_OFF:
-            self._send([resp.error(text)], self._open_number())
+        self._send([failures.protocol_error(self, error.text)], self._open_number())
         self.close()
-
-    def too_big(self) -> None:
-        """Close a client that holds too much of the server's memory with one request, or one transaction."""
-        self.server.log.warning(f"Closing client {self.client.address.decode()} that reached max query buffer length")
-        self.server.stats.query_limit_disconnections += 1
-        self.close()
-
-    def cross_protocol(self) -> None:
-        """Close a client that speaks HTTP, as stock does, with everything that it sent."""
-        self.server.log.warning(
-            f"Connection from {self.client.address.decode()} aborted: it sends HTTP (POST or Host:). "
-            "If it is a web page that was made to talk to this port, someone is trying to get in."
-        )
-        self.abort()
-
-    def _internal_error(self, argv: list[bytes], failure: Exception) -> bytes:
-        trace = "".join(traceback.format_exception(failure)).replace("\n", " | ")
-        self.server.log.warning(f"Internal error: command {argv[0][:64]!r} failed: {trace}")
-        self.server.stats.count_error(errors.INTERNAL)
-        reply = resp.error(errors.INTERNAL)
-        return suppress_reply(self.client, reply) if self.client.state & REPLY_OFF else reply
 
     # ---- answers -----------------------------------------------------------------------------
 
@@ -534,6 +516,17 @@ class Connection(asyncio.Protocol):
             engine.send_earlier(client)
             self._write(data)
 
+    def answer_late(self, reply: bytes, number: int) -> None:
+        """The answer to a command that has blocked; it may go once batch ``number`` is safe."""
+        if self.client.state & REPLY_OFF:
+            reply = suppress_reply(self.client, reply)
+        self._send([reply], max(number, self._open_number()))
+
+    def resume(self) -> None:
+        """The client was blocked and is answered: go on behind that."""
+        self._run_backlog()
+        self._set_reading()
+
     def send_released(self, data: bytes) -> None:
         """The engine lets held answers go."""
         if data:
@@ -556,12 +549,15 @@ class Connection(asyncio.Protocol):
         return (
             self.paused
             or client.held_bytes > MAX_PENDING_BYTES
-            or bool(client.state & CLOSING)
+            or bool(client.state & _AT_REST)
             or (self.engine.log.full and bool(client.held))
         )
 
     def _set_reading(self) -> None:
-        want = not self._must_wait() and not self.backlog
+        if self.client.state & BLOCKED:
+            want = self.parser is None or self.parser.held_bytes <= MAX_PENDING_BYTES
+        else:
+            want = not self._must_wait() and not self.backlog
         if want is self.reading or self.transport is None or self.transport.is_closing():
             return
         self.reading = want
@@ -572,6 +568,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close once what was answered has gone."""
+        self.server.engine.waits.forget(self.client)
         self.client.state |= CLOSING
         self.backlog.clear()
         self.parser = None
@@ -580,6 +577,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once; what has not gone yet is lost."""
+        self.server.engine.waits.forget(self.client)
         self.client.state |= CLOSING
         self.backlog.clear()
         self.parser = None

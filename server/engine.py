@@ -30,7 +30,10 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
+from perdure.server import failures
+from perdure.server.blocking import Waits
 from perdure.server.client import (
+    BLOCKED,
     CLOSING,
     EVERYTHING,
     IN_MULTI,
@@ -39,6 +42,7 @@ from perdure.server.client import (
     NEEDS_AUTH,
     NO_TOUCH,
     TRACK_DIRTY,
+    WAITED,
     WATCHED,
     WRITES_ONLY,
     Client,
@@ -86,7 +90,7 @@ def hot_table() -> dict[bytes, Hot]:
     table: dict[bytes, Hot] = {}
     for name, entry in command.TABLE.items():
         of_the_store = entry.handler.__module__.startswith("perdure.store.commands.")
-        if name != entry.name or entry.subcommands or not of_the_store:
+        if name != entry.name or entry.subcommands or not of_the_store or entry.flags & command.BLOCKING:
             continue
         least, most = (entry.arity, entry.arity) if entry.arity > 0 else (-entry.arity, _MANY)
         gate = EVERYTHING if entry.flags & command.WRITE else EVERYTHING & ~WRITES_ONLY
@@ -111,6 +115,7 @@ class Engine:
         self.need = 0
         """Batch that the answer to the command run last must wait for; set by ``run``, cleared by its caller."""
         self.watches = Watches()
+        self.waits = Waits(self)
         self.waiting: list[Client] = []
         self.tick_answers: list[tuple[Client, bytes]] = []
         """Answers of this tick that wait for its end, and for its batch if there is one: nobody looks at keys."""
@@ -141,7 +146,7 @@ class Engine:
         """The careful way: everything that may be said about a command is looked at.  Returns the reply."""
         entry = client.last_command = find(argv)
         if entry is None and argv[0].upper() in _HTTP and client.connection is not None:
-            client.connection.cross_protocol()
+            failures.cross_protocol(client.connection)
             return b""
         refusal = self._refusal(client, entry, argv)
         if refusal is not None or entry is None:
@@ -161,9 +166,12 @@ class Engine:
         if client.state & IN_MULTI and entry.name not in IMMEDIATE:
             reply = queue_command(client, entry, argv)
             if client.queue_bytes > self.server.limits.max_query_bytes and client.connection is not None:
-                client.connection.too_big()
+                failures.too_big(client.connection)
             return reply
-        return self.run(entry, argv)
+        reply = self.run(entry, argv)
+        if self.waits.ready:
+            self.waits.serve()
+        return reply
 
     def _refusal(self, client: Client, entry: Command | None, argv: list[bytes]) -> bytes | None:
         """Why a command is not admitted, or None; in stock's order."""
@@ -233,25 +241,29 @@ class Engine:
             entry.failed_calls += 1
             self.stats.count_error(error.text)
             reply = resp.error(error.text)
-        entry.calls += 1
-        entry.nanoseconds += perf_counter_ns() - began
-        if self.state & (TRACK_DIRTY | WATCHED):
+        client = self.tx.client
+        if client is None or not client.state & BLOCKED:  # else it counts once it is answered
+            entry.calls += 1
+            entry.nanoseconds += perf_counter_ns() - began
+        if self.state & (TRACK_DIRTY | WATCHED | WAITED):
             if self.state & TRACK_DIRTY and not tracked and records:
                 # It began in here (CONFIG SET appendfsync): who read what is not known of what EXEC ran before.
                 self.need = self.open_number
             if entry.name != b"EXEC":  # each command of EXEC has told
                 if len(records) > before:
-                    self._wrote(records[before:], db_index, entry.keys(argv))
+                    self.wrote(records[before:], db_index, entry.keys(argv))
                 elif self.state & TRACK_DIRTY:
                     self._depends(entry, argv)
         return reply
 
     # ---- which answers wait --------------------------------------------------------------
 
-    def _wrote(self, records: list[bytes], db_index: int, keys: list[bytes]) -> None:
+    def wrote(self, records: list[bytes], db_index: int, keys: list[bytes]) -> None:
         """A command or the clock's work logged ``records``; ``keys``: all that it can have touched, [] for unknown."""
         if self.state & WATCHED:
             self.watches.touch(touched(records, db_index), self)
+        if self.state & WAITED and self.waits.concern(keys):
+            self.waits.touch(touched(records, db_index))
         if self.state & TRACK_DIRTY:
             self._dirty_open.update(keys)
             self._all_open = self._all_open or not keys
@@ -391,6 +403,7 @@ class Engine:
             | (TRACK_DIRTY if track else 0)
             | (LOG_REFUSES if log.refusing is not None else 0)
             | (WATCHED if self.watches else 0)
+            | (WAITED if self.waits else 0)
         )
 
     def release(self) -> None:
@@ -427,11 +440,13 @@ class Engine:
         self.tx.select(0)
         job()
         if len(records) > before:
-            if self.state & (TRACK_DIRTY | WATCHED):
-                self._wrote(records[before:], 0, [key or b"" for _, key in touched(records[before:], 0)])
+            if self.state & (TRACK_DIRTY | WATCHED | WAITED):
+                self.wrote(records[before:], 0, [key or b"" for _, key in touched(records[before:], 0)])
                 self.need = 0
             self.schedule_tick()
         self.tx.client = None
+        if self.waits.ready:
+            self.waits.serve()
 
 
 def _take(answers: list[tuple[Client, bytes]], client: Client) -> list[tuple[Client, bytes]]:

@@ -104,9 +104,9 @@ def _clients(server: Server) -> Fields:
         ("cluster_connections", 0),
         ("maxclients", server.config["maxclients"]),
         ("client_recent_max_output_buffer", max(map(_output_bytes, list(server.clients.values())), default=0)),
-        ("blocked_clients", 0),
+        ("blocked_clients", server.engine.waits.count),
         ("tracking_clients", 0),
-        ("clients_in_timeout_table", 0),
+        ("clients_in_timeout_table", server.engine.waits.with_deadline),
     ]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from perdure.server import process_stats
 from perdure.server.bounded_reader import bounded_reader
-from perdure.server.client import CLOSING, IN_MULTI, LOADING, NEEDS_AUTH, WATCHED, Client
+from perdure.server.client import BLOCKED, CLOSING, IN_MULTI, LOADING, NEEDS_AUTH, WATCHED, Client
 from perdure.server.config import Config
 from perdure.server.connection import Connection
 from perdure.server.engine import Engine
@@ -165,6 +165,7 @@ class Server:
     def forget_client(self, client: Client) -> None:
         """A client has gone."""
         self.clients.pop(client.id, None)
+        self.engine.waits.forget(client)
         self.discard_transaction(client)
         client.held.clear()
         client.held_bytes = 0
@@ -236,7 +237,8 @@ class Server:
         timeout = self.config["timeout"]
         if timeout:
             for client in list(self.clients.values()):
-                if now_s * 1000 - client.interaction_ms > timeout * 1000 and client.connection is not None:
+                idle_ms = 0 if client.state & BLOCKED else now_s * 1000 - client.interaction_ms
+                if idle_ms > timeout * 1000 and client.connection is not None:
                     self.log.verbose("Closing idle client")
                     client.connection.close()
 

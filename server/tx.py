@@ -5,7 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from perdure.server.client import Client
+from perdure.server.client import IN_MULTI, WAITED, Client
+from perdure.store.blocking import Retry
 from perdure.store.database import Keyspace
 from perdure.store.tx import LogSink, Tx
 from perdure.store.value_types import Limits
@@ -15,14 +16,21 @@ if TYPE_CHECKING:
 
 
 class ServerTx(Tx):
-    """The one ``Tx`` of a server; ``client`` is whose turn it is."""
+    """The one ``Tx`` of a server.
 
-    __slots__ = ("client", "server")
+    client
+        whose turn it is
+    may_block
+        False while a script runs, where nobody can wait
+    """
+
+    __slots__ = ("client", "may_block", "server")
 
     def __init__(self, keyspace: Keyspace, sink: LogSink, rng: Random, limits: Limits, server: Server) -> None:
         super().__init__(keyspace, sink, rng, limits)
         self.server = server
         self.client: Client | None = None
+        self.may_block = True
 
     @property
     def session(self) -> Client:
@@ -35,3 +43,16 @@ class ServerTx(Tx):
         before = len(self.db)
         super().expire(key)
         self.server.stats.expired_keys += before - len(self.db)
+        engine = self.server.engine
+        if engine.state & WAITED:
+            engine.waits.expired(self.db_index, key)
+
+    def block(
+        self, keys: list[bytes], deadline_ms: int, retry: Retry, empty: bytes, wants: type | None = None
+    ) -> bytes:
+        """Have the client wait (``server.blocking``); it is answered later."""
+        client = self.client
+        if client is None or client.connection is None or client.state & IN_MULTI or not self.may_block:
+            return empty
+        self.server.engine.waits.add(client, keys, deadline_ms, retry, empty, wants)
+        return b""

@@ -1,12 +1,16 @@
 """What blocking commands (BLPOP, BZPOPMIN, XREAD BLOCK ...) share: their timeouts, and the way they wait.
 
 A blocking command tries first.  If it finds nothing it ends with
-``return tx.block(keys, deadline_ms, retry, empty)``.  Where nobody can wait (MULTI, a
-script) that answers ``empty`` at once.  Else the client waits, first come first
-served, until a record of the log touches one of the keys: then ``retry(tx, key)``
+``return tx.block(keys, deadline_ms, retry, empty, wants)``.  Where nobody can wait
+(MULTI, a script) that answers ``empty`` at once.  Else the client waits, first come
+first served, until a record of the log touches one of the keys: then ``retry(tx, key)``
 runs in the client's name (its database, its protocol); it returns the reply, logs
 and changes as any command does, or returns None to wait on.  CommandError ends the
 waiting with that error.  When the deadline passes the answer is ``empty``.
+
+``wants`` is the class of value (``List``) that any such command can take from: the
+key is only asked for while it holds one, so that of ten thousand who wait for one
+element one is asked.  None: whenever the key is touched, also when it is gone.
 
 It must not know: clients, connections, the loop.
 """

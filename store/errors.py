@@ -89,6 +89,8 @@ TIMEOUT_NOT_A_FLOAT = b"ERR timeout is not a float or out of range"
 TIMEOUT_NOT_AN_INTEGER = b"ERR timeout is not an integer or out of range"
 TIMEOUT_NEGATIVE = b"ERR timeout is negative"
 TIMEOUT_OUT_OF_RANGE = b"ERR timeout is out of range"
+UNBLOCKED = b"UNBLOCKED client unblocked via CLIENT UNBLOCK"
+UNBLOCK_REASON = b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"
 
 
 # ---- hashes --------------------------------------------------------------------
@@ -174,6 +176,11 @@ def bad_client_attribute(option: bytes) -> bytes:
 def unrecognized_option(option: bytes) -> bytes:
     """CLIENT SETINFO knows no ``option``."""
     return b"ERR Unrecognized option '%b'" % option
+
+
+def unknown_client_words(subcommand: bytes) -> bytes:
+    """CLIENT UNBLOCK with too many arguments."""
+    return b"ERR unknown subcommand or wrong number of arguments for '%b'. Try CLIENT HELP." % subcommand[:128]
 
 
 def protocol_error(text: bytes) -> bytes:

@@ -216,7 +216,9 @@ class Tx:
 
     # ---- waiting -----------------------------------------------------------------------
 
-    def block(self, keys: list[bytes], deadline_ms: int, retry: Retry, empty: bytes) -> bytes:
+    def block(
+        self, keys: list[bytes], deadline_ms: int, retry: Retry, empty: bytes, wants: type | None = None
+    ) -> bytes:
         """End a blocking command that found nothing (``store.blocking``).  Here nobody can wait."""
         return empty
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from perdure.server.client import (
+    BLOCKED,
     CLOSING,
     IN_MULTI,
     NO_TOUCH,
@@ -26,7 +27,7 @@ from perdure.store import errors
 from perdure.store.command import ADMIN, LOADING, NOSCRIPT, STALE, command
 from perdure.store.errors import CommandError
 from perdure.store.numbers import parse_integer, read_integer
-from perdure.store.resp import OK, array, bulk, integer, simple, verbatim
+from perdure.store.resp import OK, ONE, ZERO, array, bulk, integer, simple, verbatim
 
 _FLAGS = NOSCRIPT | LOADING | STALE
 _ACL = ("slow", "connection")
@@ -149,6 +150,7 @@ def client_no_touch(tx: ServerTx, argv: list[bytes]) -> bytes:
 def _letters(client: Client) -> str:
     """The ``flags`` of the list."""
     letters = "x" if client.state & IN_MULTI else ""
+    letters += "b" if client.state & BLOCKED else ""
     letters += "d" if client.watched_dirty else ""
     letters += "c" if client.state & CLOSING else ""
     letters += "U" if client.unix else ""
@@ -306,6 +308,23 @@ def client_kill(tx: ServerTx, argv: list[bytes]) -> bytes:
     return OK
 
 
+@command(
+    "CLIENT|UNBLOCK", arity=-3, flags=_FLAGS | ADMIN, since="5.0.0", group="connection", acl=_ADMIN_ACL,
+    syntax="client-id [TIMEOUT | ERROR]", complexity="O(log N) where N is the number of blocked connections",
+    summary="Ends the waiting of a blocked connection.",
+)  # fmt: skip
+def client_unblock(tx: ServerTx, argv: list[bytes]) -> bytes:
+    """CLIENT UNBLOCK client-id [TIMEOUT | ERROR]"""
+    reason = argv[3].upper() if len(argv) == 4 else b"TIMEOUT"
+    if len(argv) > 4:
+        raise CommandError(errors.unknown_client_words(argv[1]))
+    if reason not in (b"TIMEOUT", b"ERROR"):
+        raise CommandError(errors.UNBLOCK_REASON)
+    client = tx.server.clients.get(parse_integer(argv[2]))
+    waited = client is not None and tx.server.engine.waits.unblock(client, reason == b"ERROR")
+    return ONE if waited else ZERO
+
+
 _HELP = (
     b"CLIENT <subcommand> [<argument> ...]. The subcommands:",
     b"GETNAME",
@@ -335,6 +354,8 @@ _HELP = (
     b"    Which library speaks here, in which version?",
     b"SETNAME <name>",
     b"    Give this connection a name.",
+    b"UNBLOCK <client-id> [TIMEOUT | ERROR]",
+    b"    End the waiting of a connection, as if its time were over or with an error.",
     b"HELP",
     b"    These lines.",
 )
