@@ -1,8 +1,8 @@
 """Which keys did records of the log touch?
 
 WATCH, and answers that must wait for a batch, ask this.  The records themselves
-are the truth: a record names only keys that it changes, and the command table
-knows where on a command line they stand.
+are the truth: a record names the keys that it changes, and perhaps some that it only
+reads (COPY, BITOP), and the command table knows where on a command line which stand.
 """
 
 from __future__ import annotations
@@ -43,8 +43,7 @@ def touched(records: Iterable[bytes], db_index: int) -> list[tuple[int, bytes | 
             out += [(int(argv[1]), None), (int(argv[2]), None)]
         elif name not in _MARKERS:
             entry = find(argv, LOGGED) or LOGGED[name]
-            keys = entry.keys(argv)
-            out += [(db_index, key) for key in keys]
+            out += [(db_index, key) for key in entry.written_keys(argv)]
             if name == b"MOVE":
                 out.append((int(argv[2]), argv[1]))
             elif name == b"COPY" and len(argv) > 3:

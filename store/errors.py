@@ -111,6 +111,37 @@ LCS_NOT_STRINGS = b"ERR The specified keys must contain string values"
 LCS_LEN_AND_IDX = b"ERR If you want both the length and indexes, please just use IDX."
 LCS_TOO_LARGE = b"ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"
 
+
+# ---- bits ----------------------------------------------------------------------
+
+BIT_OFFSET_OUT_OF_RANGE = b"ERR bit offset is not an integer or out of range"
+NOT_A_BIT = b"ERR bit is not an integer or out of range"
+BITPOS_NOT_A_BIT = b"ERR The bit argument must be 1 or 0."
+BITOP_NOT_TAKES_ONE = b"ERR BITOP NOT must be called with a single source key."
+BAD_BITFIELD_TYPE = (
+    b"ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
+)
+BAD_OVERFLOW = b"ERR Invalid OVERFLOW type specified"
+BITFIELD_RO_GETS_ONLY = b"ERR BITFIELD_RO only supports the GET subcommand"
+
+
+# ---- HyperLogLogs --------------------------------------------------------------
+
+NOT_A_HLL = b"WRONGTYPE Key is not a valid HyperLogLog string value."
+CORRUPT_HLL = b"INVALIDOBJ Corrupted HLL object detected"
+HLL_NOT_SPARSE = b"ERR HLL encoding is not sparse"
+NO_SPECIFIED_KEY = b"ERR The specified key does not exist"
+
+
+def unknown_pfdebug(subcommand: bytes) -> bytes:
+    """PFDEBUG has no such subcommand; shown up to a NUL byte, as C does."""
+    return b"ERR Unknown PFDEBUG subcommand '%b'" % subcommand.partition(b"\0")[0]
+
+
+def hll_test_failed(what: bytes) -> bytes:
+    """PFSELFTEST: what did not come out as it should."""
+    return b"TESTFAILED %b" % what
+
 # ---- the log -------------------------------------------------------------------
 
 

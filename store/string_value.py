@@ -1,6 +1,6 @@
 """The value of a string.
 
-``bytes``, or ``bytearray`` once it was changed in place (APPEND, SETRANGE), so that
+``bytes``, or ``bytearray`` once it was changed in place (APPEND, SETBIT ...), so that
 building a string up costs what is added and not what is there.  Stock has the same
 two forms under the names embstr (or int) and raw.
 
@@ -29,6 +29,11 @@ def _encoding(value: bytes | bytearray, limits: Limits) -> bytes:
 
 def _rebuild(key: bytes, value: bytes | bytearray) -> Iterator[list[bytes]]:
     yield [b"SET", key, bytes(value)]
+
+
+def changeable(value: bytes | bytearray) -> bytearray:
+    """A value in the form that can be changed in place: itself, or a copy that the caller puts in its place."""
+    return value if isinstance(value, bytearray) else bytearray(value)
 
 
 register(bytes, ValueType(b"string", lambda value: value, _encoding, _rebuild, lambda value: value))

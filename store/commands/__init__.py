@@ -3,6 +3,32 @@
 Importing this package registers all of them in the one command table.
 """
 
-from perdure.store.commands import counters, expiry, hash_pages, hashes, keys, lcs, objects, string_edits, strings
+from perdure.store.commands import (
+    bitfields,
+    bits,
+    counters,
+    expiry,
+    hash_pages,
+    hashes,
+    hyperloglogs,
+    keys,
+    lcs,
+    objects,
+    string_edits,
+    strings,
+)
 
-__all__ = ["counters", "expiry", "hash_pages", "hashes", "keys", "lcs", "objects", "string_edits", "strings"]
+__all__ = [
+    "bitfields",
+    "bits",
+    "counters",
+    "expiry",
+    "hash_pages",
+    "hashes",
+    "hyperloglogs",
+    "keys",
+    "lcs",
+    "objects",
+    "string_edits",
+    "strings",
+]

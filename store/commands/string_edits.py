@@ -11,12 +11,8 @@ from perdure.store.commands.strings import WRITE_FAST, WRITE_SLOW, key_spec, str
 from perdure.store.errors import OFFSET_OUT_OF_RANGE, STRING_TOO_LONG, CommandError
 from perdure.store.numbers import parse_integer
 from perdure.store.resp import encode, integer
+from perdure.store.string_value import changeable
 from perdure.store.tx import Tx
-
-
-def _changeable(value: bytes | bytearray) -> bytearray:
-    """A value in the form that can be changed in place: itself, or a copy that the caller puts in its place."""
-    return value if isinstance(value, bytearray) else bytearray(value)
 
 
 @string_command(
@@ -42,7 +38,7 @@ def append(tx: Tx, argv: list[bytes]) -> bytes:
     if len(value) + len(more) > tx.max_bulk_bytes:
         raise CommandError(STRING_TOO_LONG)
     if more:
-        changed = _changeable(value)
+        changed = changeable(value)
         tx.log(encode(argv))
         changed += more
         tx.db[key] = changed
@@ -73,7 +69,7 @@ def setrange(tx: Tx, argv: list[bytes]) -> bytes:
         return integer(len(value) if value is not None else 0)
     if offset + len(part) > tx.max_bulk_bytes:
         raise CommandError(STRING_TOO_LONG)
-    changed = bytearray() if value is None else _changeable(value)
+    changed = bytearray() if value is None else changeable(value)
     # Made before the log line: if there is no memory for it, nothing has happened.
     padding = bytes(max(0, offset - len(changed)))
     tx.log(encode(argv))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import oracle_bits_lines  # noqa: F401 - plugs in its generators
 import oracle_keys_lines  # noqa: F401 - plugs in its generators
 import pytest
 from oracle_harness import (
