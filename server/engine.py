@@ -272,7 +272,7 @@ class Engine:
     def _depends(self, entry: Command, argv: list[bytes]) -> None:
         """Make the answer wait if the command read what an unsafe batch changed."""
         keys = entry.keys(argv)
-        if keys:
+        if keys and not entry.reads_beyond_keys:
             self.depend_on(keys)
         elif entry.flags & (command.READONLY | command.WRITE) and self.log.refusing is None:
             if self._all_open or self._dirty_open:

@@ -22,6 +22,7 @@ nothing (LOG-FIRST, REFUSE-WHOLE).
 ``replay``         commands of the log, run again at recovery
 ``string_value``   the value of a string
 ``hash_value``     the value of a hash
+``set_value``      the value of a set
 ``expiry``         the step of active expiry
 ``numbers``        numbers as Redis reads and prints them
 ``patterns``       glob patterns

@@ -153,6 +153,25 @@ class Command:
             last += len(argv)
         return argv[first : last + 1 : step]
 
+    @property
+    def reads_beyond_keys(self) -> bool:
+        """Does it read keys that no look at the command line finds (SORT BY)?"""
+        return any(spec.begin[0] == "unknown" and "RO" in spec.flags for spec in self.key_specs)
+
+    def written_keys(self, argv: list[bytes]) -> list[bytes]:
+        """Those of ``keys`` that the command line can change: not the sources of COPY and SUNIONSTORE."""
+        specs = self.key_specs
+        if all("RO" not in spec.flags for spec in specs) or any(
+            spec.begin[0] != "index" or spec.find[0] != "range" for spec in specs
+        ):
+            return self.keys(argv)
+        found: list[bytes] = []
+        for spec in specs:
+            if "RO" not in spec.flags:
+                first, (last, step) = spec.begin[1], spec.find[1:3]
+                found += argv[first : (last + len(argv) if last < 0 else first + last) + 1 : step]
+        return found
+
 
 TABLE: dict[bytes, Command] = {}
 """Top-level commands by the upper-case name that clients call them by (``rename``)."""

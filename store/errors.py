@@ -100,6 +100,14 @@ HASH_VALUE_NOT_A_FLOAT = b"ERR hash value is not a float"
 NOT_FINITE = b"ERR value is NaN or Infinity"
 
 
+# ---- sets, sorted sets, SORT -------------------------------------------------------
+
+NUMKEYS_NOT_POSITIVE = b"ERR numkeys should be greater than 0"
+NUMKEYS_TOO_MANY = b"ERR Number of keys can't be greater than number of args"
+LIMIT_NEGATIVE = b"ERR LIMIT can't be negative"
+SCORES_NOT_DOUBLES = b"ERR One or more scores can't be converted into double"
+
+
 # ---- strings -------------------------------------------------------------------
 
 STRING_TOO_LONG = b"ERR string exceeds maximum allowed size (proto-max-bulk-len)"

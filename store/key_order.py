@@ -117,6 +117,28 @@ class KeyOrder:
             if key not in gone:
                 return key
 
+    def draw(self, rng: Random) -> int:
+        """As ``choose``, but the position in ``entries``, for ``drop``."""
+        entries = self.entries
+        gone = self.gone
+        while True:
+            at = int(rng.random() * len(entries))
+            if not gone or entries[at] not in gone:
+                return at
+
+    def drop(self, at: int) -> None:
+        """The key at a position that ``draw`` has just given has left the table; O(1), nothing gathers in ``gone``.
+
+        The last entry takes its place.  A scan goes from the end to the beginning, so that
+        entry was shown before, or stays where the scan has not been: the guarantee holds.
+        """
+        entries = self.entries
+        last = entries.pop()
+        if at < len(entries):
+            entries[at] = last
+        if self.gone and len(self.gone) > len(entries) // 2 + _SLACK:
+            self._compact()
+
     def _check(self, table: Collection[bytes]) -> None:
         present = set(self.entries)
         assert len(present) == len(self.entries), "entries are distinct"

@@ -25,7 +25,7 @@ Look-ups are counted as stock counts them (``keyspace_hits``, ``keyspace_misses`
 so that a read that finds its key pays nothing:
 
 - a successful call of a READONLY command with exactly one key is one look-up; the
-  engine counts calls anyway.  If the key is missing, its handler adds to ``misses``;
+  engine counts calls anyway.  If the key is missing, its handler calls ``missed``;
 - ``lookups`` has all the others: each key of a command of several keys, the key that a
   write reads (GETDEL, SET GET, COPY), and a read that found its key and then failed.
 
@@ -42,6 +42,7 @@ from typing import Any, Protocol
 from perdure.store.blocking import Retry
 from perdure.store.database import Database, Keyspace
 from perdure.store.errors import WRONG_TYPE, CommandError
+from perdure.store.events import EXPIRED, KEY_MISS
 from perdure.store.resp import NULL_2, NULL_3, NULL_ARRAY_2, encode, require_bytes
 from perdure.store.value_types import DEFAULT_LIMITS, Limits
 
@@ -181,6 +182,13 @@ class Tx:
         self.logged_db = self.db_index
         self.records.append(record)
 
+    def log_together(self, records: list[bytes]) -> None:
+        """Append several records that are one change: whole in the log or not in it, as a group is."""
+        record = b"".join(records)
+        if len(records) > 1 and self._group == _NO_GROUP:
+            record = _MULTI + record + _EXEC
+        self.log(record)
+
     def begin_group(self, expected_bytes: int) -> None:
         """What is logged until ``end_group`` is one MULTI ... EXEC.  CommandError if the log refuses so much."""
         have = max(self.room, self._granted, 0)
@@ -263,9 +271,16 @@ class Tx:
         if value.__class__ is bytes or value.__class__ is bytearray:
             return value
         if value is None:
-            self.misses += 1
+            self.missed(key)
             return None
         raise self.refuse(WRONG_TYPE)
+
+    def missed(self, key: bytes) -> None:
+        """A read found no such key: counted, and told to who wants to know."""
+        require_bytes((key,))
+        self.misses += 1
+        if self.notifying:
+            self.notify(KEY_MISS, b"keymiss", key)
 
     def refuse(self, text: bytes) -> CommandError:
         """The error for a read that found its key: that look-up counts although the call fails."""
@@ -286,3 +301,5 @@ class Tx:
             self._refusal = refusal.text
             return
         self.db.remove(key)
+        if self.notifying:
+            self.notify(EXPIRED, b"expired", key)

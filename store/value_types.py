@@ -34,6 +34,9 @@ class ValueType:
         bounded size; expiry is not part of it
     plain
         the value as immutable, order-free Python data, for comparing keyspaces
+    members
+        for a type that SORT takes: the members from one position to before another in
+        the type's own order
     """
 
     name: bytes
@@ -41,6 +44,7 @@ class ValueType:
     encoding: Callable[[Any, Limits], bytes]
     rebuild: Callable[[bytes, Any], Iterator[list[bytes]]]
     plain: Callable[[Any], Any]
+    members: Callable[[Any, int, int], list[bytes]] | None = None
 
 
 _TYPES: dict[type, ValueType] = {}

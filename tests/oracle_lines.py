@@ -16,6 +16,8 @@ from random import Random
 Argv = list[bytes]
 Generator = Callable[["Lines"], Argv]
 GENERATORS: dict[bytes, Generator] = {}
+UNCUT: set[bytes] = set()
+"""Commands whose lines are not cut short: with fewer arguments chance would decide what they leave behind."""
 
 KEYS = [b"k%d" % n for n in range(14)] + [b"", b"\x00\xff\r\n", b"key with blanks", b"K0", b"\xc3\xa9"]
 INTEGERS = [
@@ -133,7 +135,7 @@ class Lines:
         name = rng.choice(names or sorted(GENERATORS))
         argv = [*name.split(b"|"), *GENERATORS[name](self)]
         roll = rng.random()
-        if roll < 0.02:
+        if roll < 0.02 and name not in UNCUT:
             argv = argv[: rng.randint(1, len(argv))]
         elif roll < 0.04:
             argv.append(rng.choice((b"", b"junk", b"NX", b"x" * 200)))

@@ -14,6 +14,10 @@ from perdure.store.commands import (
     keys,
     lcs,
     objects,
+    set_algebra,
+    set_draws,
+    sets,
+    sorting,
     string_edits,
     strings,
 )
@@ -29,6 +33,10 @@ __all__ = [
     "keys",
     "lcs",
     "objects",
+    "set_algebra",
+    "set_draws",
+    "sets",
+    "sorting",
     "string_edits",
     "strings",
 ]

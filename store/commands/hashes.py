@@ -36,6 +36,7 @@ from perdure.store.resp import (
     ZERO,
     array_head,
     bulk,
+    bulks,
     encode,
     integer,
     map_head,
@@ -264,18 +265,6 @@ def hmget(tx: Tx, argv: list[bytes]) -> bytes:
     return array_head(len(fields)) + _join(members)
 
 
-def _bulks(head: bytes, contents: list[bytes]) -> bytes:
-    """A header and bulk strings behind it, as fast as there is."""
-    heads = BULK_HEADS
-    parts = [head]
-    try:
-        for content in contents:
-            parts += (heads[len(content)], content, CRLF)
-    except IndexError:
-        return head + _join([bulk(content) for content in contents])
-    return _join(parts)
-
-
 @command(
     "HGETALL",
     arity=2,
@@ -322,7 +311,7 @@ def hgetall(tx: Tx, argv: list[bytes]) -> bytes:
 def hkeys(tx: Tx, argv: list[bytes]) -> bytes:
     """HKEYS key"""
     value = read_hash(tx, argv[1])
-    return EMPTY_ARRAY if value is None else _bulks(array_head(len(value)), list(value))
+    return EMPTY_ARRAY if value is None else bulks(array_head(len(value)), value)
 
 
 @command(
@@ -342,7 +331,7 @@ def hkeys(tx: Tx, argv: list[bytes]) -> bytes:
 def hvals(tx: Tx, argv: list[bytes]) -> bytes:
     """HVALS key"""
     value = read_hash(tx, argv[1])
-    return EMPTY_ARRAY if value is None else _bulks(array_head(len(value)), list(value.values()))
+    return EMPTY_ARRAY if value is None else bulks(array_head(len(value)), value.values())
 
 
 @command(

@@ -6,6 +6,7 @@ from typing import Any
 
 import oracle_bits_lines  # noqa: F401 - plugs in its generators
 import oracle_keys_lines  # noqa: F401 - plugs in its generators
+import oracle_sets_lines  # noqa: F401
 import pytest
 from oracle_harness import (
     Oracle,
