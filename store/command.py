@@ -130,18 +130,6 @@ class Command:
         """May a command line of ``n`` arguments, the name included, be this command?"""
         return n == self.arity if self.arity > 0 else n >= -self.arity
 
-    def written_keys(self, argv: list[bytes]) -> list[bytes]:
-        """Those of ``keys`` that the command may change, by its key specifications; all where these do not say it."""
-        found: list[bytes] = []
-        for spec in self.key_specs:
-            if "RO" in spec.flags:
-                continue
-            if spec.begin[0] != "index" or spec.find[0] != "range" or spec.find[1] < 0:
-                return self.keys(argv)
-            first = spec.begin[1]
-            found += argv[first : first + spec.find[1] + 1 : spec.find[2]]
-        return found or self.keys(argv)
-
     def keys(self, argv: list[bytes]) -> list[bytes]:
         """The keys named on a command line whose arity fits."""
         if self.find_keys is not None:
@@ -170,7 +158,7 @@ class Command:
             if "RO" not in spec.flags:
                 first, (last, step) = spec.begin[1], spec.find[1:3]
                 found += argv[first : (last + len(argv) if last < 0 else first + last) + 1 : step]
-        return found
+        return found or self.keys(argv)
 
 
 TABLE: dict[bytes, Command] = {}

@@ -86,7 +86,7 @@ def test_every_command_is_among_the_generated_lines() -> None:
     ours = Ours()
     worked: set[bytes] = set()
     failed: set[bytes] = set()
-    for argv in Lines(1).many(40_000):
+    for argv in Lines(1).many(100_000):
         entry = find(argv)
         reply = ours(*argv)
         if entry is not None:
