@@ -7,7 +7,10 @@ Beside it the CPU time that the server needed for a request, with all its thread
 children, from /proc/<pid>/stat: where the load generator is the limit, as without
 pipelining on a small machine, throughput says little and CPU time says it.
 
-    python tests/bench/bench.py [--rounds 5] [--seconds 1.0]
+    python tests/bench/bench.py [--rounds 5] [--seconds 1.0] [--default-set]
+
+``--default-set``: every test that redis-benchmark runs by default, without pipelines
+and in pipelines of 16, and the geometric means of the ratios.
 
 Exit status 0 whatever the figures, 2 if it cannot run.
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 import shutil
 import socket
@@ -52,6 +56,16 @@ CASES = [
     Case("everysec", "GET", 16),
     Case("always", "SET", 1),
 ]
+
+
+# redis-benchmark's default tests: its name of the test, and the test that fills what this one empties or reads.
+DEFAULT_SET = {
+    "PING_INLINE": "", "PING_MBULK": "", "SET": "", "GET": "SET", "INCR": "", "LPUSH": "", "RPUSH": "", "LPOP": "LPUSH",
+    "RPOP": "RPUSH", "SADD": "", "HSET": "", "SPOP": "SADD", "ZADD": "", "ZPOPMIN": "ZADD", "LRANGE 100": "LPUSH",
+    "LRANGE 300": "LPUSH", "LRANGE 500": "LPUSH", "LRANGE 600": "LPUSH", "MSET": "",
+}  # fmt: skip
+EMPTIED = ("LPOP", "RPOP", "SPOP", "ZPOPMIN")
+FILL_REQUESTS = 20_000
 
 
 class CannotRun(Exception):
@@ -116,14 +130,18 @@ class Server:
         self.process.wait()
 
 
-def load(server: Server, case: Case, requests: int) -> float:
+def load(server: Server, test: str, pipeline: int, requests: int) -> float:
     """Run redis-benchmark; requests per second as it measured them."""
+    name, _, count = test.partition(" ")
+    what = ["-t", test.lower()]
+    if count:  # its own LRANGE tests push before they read, into the same time
+        what = ["lrange", "mylist", "0", str(int(count) - 1)]
     done = subprocess.run(
         ["redis-benchmark", "-h", "127.0.0.1", "-p", str(server.port), "-n", str(requests), "-c", str(CLIENTS),
-         "-P", str(case.pipeline), "-d", str(VALUE_BYTES), "-r", str(KEYSPACE), "-t", case.command.lower(), "--csv"],
+         "-P", str(pipeline), "-d", str(VALUE_BYTES), "-r", str(KEYSPACE), "--csv", *what],
         capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120,
     )  # fmt: skip
-    rows = [row for row in csv.reader(done.stdout.splitlines()) if row and row[0].startswith(case.command)]
+    rows = [row for row in csv.reader(done.stdout.splitlines()) if row and row[0].upper().startswith(name)]
     if done.returncode or not rows:
         raise CannotRun(f"redis-benchmark on {server.name}: {done.stdout[-500:]}{done.stderr[-500:]}")
     return float(rows[0][1])
@@ -139,8 +157,10 @@ class Figures:
 
     def measure(self, server: Server, case: Case) -> None:
         """One turn."""
+        if case.command in EMPTIED:
+            load(server, DEFAULT_SET[case.command], 16, self.requests)
         before = server.cpu_s()
-        self.per_second.append(load(server, case, self.requests))
+        self.per_second.append(load(server, case.command, case.pipeline, self.requests))
         self.cpu_us.append((server.cpu_s() - before) / self.requests * 1e6)
 
 
@@ -149,8 +169,11 @@ def run_case(ours: Server, theirs: Server, case: Case, rounds: int, seconds: flo
     pair = []
     for server in (ours, theirs):
         server.ask("CONFIG", "SET", "appendfsync", case.policy)
-        load(server, Case(case.policy, "SET", 16), KEYSPACE)  # so that a GET finds something
-        speed = load(server, case, CALIBRATE_REQUESTS * min(case.pipeline, 8))
+        server.ask("FLUSHALL")
+        filled_by = DEFAULT_SET[case.command]
+        if filled_by:
+            load(server, filled_by, 16, KEYSPACE if filled_by == "SET" else FILL_REQUESTS)
+        speed = load(server, case.command, case.pipeline, CALIBRATE_REQUESTS * min(case.pipeline, 8))
         pair.append((server, Figures(max(int(speed * seconds), CALIBRATE_REQUESTS))))
     for number in range(rounds):
         # Who goes first changes, so that neither always finds the disk as the other left it.
@@ -188,6 +211,7 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="A B rounds a case (default %(default)s)")
+    parser.add_argument("--default-set", action="store_true", help="every test that redis-benchmark runs by default")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a turn (default %(default)s)")
     options = parser.parse_args()
     for tool in ("redis-server", "redis-benchmark"):
@@ -201,7 +225,7 @@ def main() -> int:
             for name, command in (("perdure-server", ours_command), ("redis-server", ["redis-server"])):
                 servers.append(Server(name, command, Path(root)))
                 servers[-1].wait()
-            report(servers[0], servers[1], options.rounds, options.seconds)
+            report(servers[0], servers[1], options)
         except CannotRun as error:
             print(error, file=sys.stderr)
             return 2
@@ -211,15 +235,27 @@ def main() -> int:
     return 0
 
 
-def report(ours: Server, theirs: Server, rounds: int, seconds: float) -> None:
+def report(ours: Server, theirs: Server, options: argparse.Namespace) -> None:
     """The table, line by line as it comes."""
+    rounds, seconds = options.rounds, options.seconds
     print(f"redis-server {theirs.version()} and perdure-server: {CLIENTS} clients, values of {VALUE_BYTES} bytes, "
           f"{os.cpu_count()} CPUs, {rounds} rounds of {seconds:g} s in turns\n")  # fmt: skip
     print("| appendfsync | | redis-server/s | perdure/s | ratio (range) | redis CPU µs | perdure CPU µs | ratio |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    cases = CASES
+    if options.default_set:
+        cases = [Case("everysec", test, pipeline) for pipeline in (1, 16) for test in DEFAULT_SET]
     busy, total = busy_s()
-    for case in CASES:
-        print(line_of(case, *run_case(ours, theirs, case, rounds, seconds)), flush=True)
+    ratios: dict[int, list[float]] = {}
+    for case in cases:
+        figures = run_case(ours, theirs, case, rounds, seconds)
+        print(line_of(case, *figures), flush=True)
+        pairs = zip(figures[0].per_second, figures[1].per_second, strict=True)
+        ratios.setdefault(case.pipeline, []).append(statistics.median(a / b for a, b in pairs))
+    if options.default_set:
+        for pipeline, values in ratios.items():
+            mean = math.exp(statistics.fmean(map(math.log, values)))
+            print(f"\nP{pipeline}: geometric mean of the ratios {mean:.2f}, lowest {min(values):.2f}")
     busy, total = busy_s()[0] - busy, busy_s()[1] - total
     print(f"\nThe machine was {busy / max(total, 1e-9):.0%} busy, servers and load generator included.")
 
