@@ -13,9 +13,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from typing import TYPE_CHECKING, Protocol
 
 from perdure.server.connection import Connection
+from perdure.server.tls_connection import TlsConnection
 
 if TYPE_CHECKING:
     from perdure.server.native import Poller
@@ -44,14 +46,19 @@ def make_poller(server: Server) -> Poller | None:
     return Poller(server)
 
 
-async def listen(server: Server, poller: Poller | None, sock: socket.socket) -> Listening:
-    """Take in clients who connect to ``sock``."""
+async def listen(
+    server: Server, poller: Poller | None, sock: socket.socket, context: ssl.SSLContext | None
+) -> Listening:
+    """Take in clients who connect to ``sock``, and speak TLS if there is a context for it."""
+    loop = asyncio.get_running_loop()
+    backlog = server.config["tcp-backlog"]
+    if context is not None:
+        return await loop.create_server(lambda: TlsConnection(server), sock=sock, ssl=context, backlog=backlog)
     if poller is not None:
         return Acceptor(server, poller, sock)
-    loop = asyncio.get_running_loop()
     if sock.family == socket.AF_UNIX:
-        return await loop.create_unix_server(lambda: Connection(server), sock=sock)
-    return await loop.create_server(lambda: Connection(server), sock=sock)
+        return await loop.create_unix_server(lambda: Connection(server), sock=sock, backlog=backlog)
+    return await loop.create_server(lambda: Connection(server), sock=sock, backlog=backlog)
 
 
 class Acceptor:

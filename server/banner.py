@@ -6,12 +6,12 @@ It must not know: anything that changes while the server runs.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from perdure.server.version import PERDURE_VERSION, REDIS_VERSION
 
 if TYPE_CHECKING:
+    from perdure.server.listeners import Listeners
     from perdure.server.server import Server
 
 _POLICIES = {
@@ -21,11 +21,12 @@ _POLICIES = {
 }
 
 
-def lines(server: Server, sockets: Sequence[socket.socket]) -> list[str]:
+def lines(server: Server, listeners: Listeners) -> list[str]:
     """The banner."""
     config = server.config
     out = [f"perdure {PERDURE_VERSION}, compatible with Redis {REDIS_VERSION}"]
-    out += [f"  listening on  {_place(sock)}" for sock in sockets]
+    for sock in listeners.sockets:
+        out.append(f"  listening on  {_place(sock)}{', TLS' if listeners.is_tls(sock) else ''}")
     out.append(f"  data in       {config['dir']}")
     if config["appendonly"]:
         policy = config["appendfsync"]

@@ -16,12 +16,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from perdure.server import process_stats
-from perdure.server.commands.connection import password_changed
+from perdure.server.commands.clients import describe_client
 from perdure.server.config import ConfigError
 from perdure.server.options import BY_NAME, WARNED
 from perdure.store.value_types import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
+    from perdure.server.config import Config
+    from perdure.server.listeners import Listeners
     from perdure.server.server import Server
 
 RESERVED_FILES = 32
@@ -40,12 +42,17 @@ _TYPE_LIMITS = (
     "stream-node-max-entries",
 )
 
+TLS_OPTIONS = (
+    "tls-cert-file", "tls-key-file", "tls-key-file-pass", "tls-ca-cert-file", "tls-ca-cert-dir", "tls-auth-clients",
+    "tls-protocols", "tls-ciphers", "tls-ciphersuites", "tls-prefer-server-ciphers", "tls-session-caching",
+    "tls-session-cache-size", "tls-session-cache-timeout", "tls-dh-params-file", "tls-client-cert-file",
+    "tls-client-key-file", "tls-client-key-file-pass", "tls-cluster", "tls-replication",
+)  # fmt: skip
+"""Options that another TLS context is made for."""
+
 APPENDONLY_NEEDS_RESTART = (
     "the log cannot be switched on or off while the server runs in this version of perdure; "
     "change the configuration file and restart"
-)
-LISTENS_UNTIL_RESTART = (
-    "the server goes on listening where it does until it is restarted; change the configuration file and restart"
 )
 TOO_MANY_CLIENTS = "The operating system is not able to handle the specified number of clients, try with %d"
 
@@ -58,17 +65,23 @@ def bind_config(server: Server) -> None:
         config.on_change(name, hook)
         hook(config[name])
     _bind_log(server)
-    for name, reason in {
-        "appendonly": APPENDONLY_NEEDS_RESTART,
-        "port": LISTENS_UNTIL_RESTART,
-        "bind": LISTENS_UNTIL_RESTART,
-    }.items():
-        config.on_change(name, _refuses(reason))
-    config.on_change("requirepass", lambda _: password_changed(server))
+    config.on_change("appendonly", _refuses(APPENDONLY_NEEDS_RESTART))
+    server.acl.client_line = lambda client: describe_client(server.tx, client)
+    server.acl.set_default_password(config["requirepass"])
+    config.on_change("requirepass", server.acl.set_default_password)
     _bind_max_clients(server)
     for name in WARNED:
         if BY_NAME[name].mutable:
             config.on_change(name, _warns(server, name))
+
+
+def bind_listeners(config: Config, listeners: Listeners) -> None:
+    """Have listeners follow their options."""
+    config.on_change("port", listeners.port_changed)
+    config.on_change("tls-port", listeners.tls_port_changed)
+    config.on_change("bind", listeners.bind_changed)
+    for name in TLS_OPTIONS:
+        config.on_change(name, listeners.tls_changed)
 
 
 def _hooks(server: Server) -> dict[str, Callable[[Any], None]]:

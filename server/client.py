@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from perdure.server.acl_user import User
     from perdure.server.blocking import Wait
     from perdure.server.connection import Connection
     from perdure.store.command import Command
@@ -28,6 +29,8 @@ CLOSING = 1 << 3
 NO_TOUCH = 1 << 4
 BLOCKED = 1 << 5
 """It waits for keys (``server.blocking``); what it sends meanwhile is kept."""
+RESTRICTED = 1 << 7
+"""Its user may not do everything, so it is looked at what each command does."""
 # The server's:
 LOADING = 1 << 8
 TRACK_DIRTY = 1 << 9
@@ -90,7 +93,8 @@ class Client:
         self.db_index = 0
         self.resp3 = False
         self.authenticated = True
-        self.user = b"default"
+        self.user: User | None = None
+        """Who it speaks as; None, of which there is none among a server's clients, may do everything."""
         self.name = b""
         self.lib_name = b""
         self.lib_version = b""

@@ -3,8 +3,10 @@
 ``load`` reads files and the command line as redis-server does: the file, then
 stdin, then the options of the command line, each directive in its order, later
 ones winning (save points add up).  A directive that cannot be honoured and whose
-absence would endanger (TLS, cluster, replication, ACL, modules) refuses the
-start with its file and line; what is only tuning is stored and shown.
+absence would endanger (cluster, replication, modules) refuses the start with its
+file and line; what is only tuning is stored and shown.  The rules of a ``user``
+line are tried here and applied by ``server.acl``; commands that they name may be
+unknown until then, as in stock.
 
 Relative paths are stock's: stock changes its directory when it meets ``dir``,
 so an include before ``dir`` is relative to the directory of the start, and
@@ -13,8 +15,9 @@ they stand.  This process need not change its directory: ``path`` answers
 absolute paths.
 
 CONFIG SET is all or nothing: every name is looked up, every value read, and then
-the hooks of the options that changed are called in order; whatever fails puts
-back all of it, and calls the hooks that had run once more, with the old values.
+the hooks of the options that changed are called in order, one that is about several
+options once; whatever fails puts back all of it, and calls the hooks that had run
+once more, with the old values.
 
 Names are looked up in any case and by alias; values are typed as in
 ``option_values``.
@@ -27,9 +30,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+from perdure.server.acl_rules import RuleError, Unmatched, apply_rule, merge_selectors
+from perdure.server.acl_user import User
 from perdure.server.config_file import BAD_DIRECTIVE, Invocation, Line, Reader, lines_of, read_stdin
 from perdure.server.option_values import ConfigError, Context, read, show
 from perdure.server.options import BY_NAME, IGNORED, OPTIONS, REFUSED, WARNED, Option
+from perdure.store import errors
 from perdure.store.patterns import matches_ignoring_case
 
 __all__ = ["Config", "ConfigError", "load"]
@@ -44,6 +50,7 @@ DUPLICATE: Final = "duplicate parameter"
 WHILE_LOADING: Final = "LOADING Redis is loading the dataset in memory"
 UNSUPPORTED: Final = "%s is not supported by this version of perdure"
 DIR_IN_USE: Final = "the data directory holds the open log and cannot be changed while the server runs"
+BAD_USER: Final = "Error in user declaration '%s': %s"
 SENTINEL: Final = "sentinel directive while not in sentinel mode"
 
 Hook = Callable[[Any], None]
@@ -55,11 +62,17 @@ class Config:
     def __init__(self, base: str) -> None:
         """``base``: an absolute directory, the one that the process was started in."""
         self.file: str | None = None
-        self.renamed_commands: list[tuple[bytes, bytes]] = []  # (name, new name or b"" to remove it)
+        self.rename_lines: list[Line] = []
+        self.users: list[tuple[bytes, list[bytes]]] = []  # (name, rules)
         self.explicit: dict[str, Line] = {}  # canonical name -> the last line that set it
         self._values: dict[str, Any] = {option.name: option.default for option in OPTIONS}
         self._values["dir"] = os.path.realpath(base)
         self._hooks: dict[str, list[Hook]] = {}
+
+    @property
+    def renamed_commands(self) -> list[tuple[bytes, bytes]]:
+        """(name, new name, or b"" to remove the command) of each ``rename-command``."""
+        return [(line.words[1], line.words[2]) for line in self.rename_lines]
 
     def __getitem__(self, name: str) -> Any:
         """The typed value; KeyError for a name that no option has."""
@@ -120,7 +133,8 @@ class Config:
                 context = Context(self._values[option.name], False, False, self._values["dir"])
                 try:
                     new = read(option, [value], context)
-                    self._refuse_unsupported(option, new)
+                    if option.name == "dir" and new != self._values["dir"]:
+                        raise ConfigError(DIR_IN_USE)
                 except ConfigError as error:
                     raise _set_failed(name.lower(), error.text) from None
                 self._values[option.name] = new
@@ -156,21 +170,18 @@ class Config:
         allowed = self._values["enable-protected-configs"]
         return bool(allowed == "yes" or (allowed == "local" and local))
 
-    def _refuse_unsupported(self, option: Option, new: Any) -> None:
-        if option.name in REFUSED and new != REFUSED[option.name]:
-            raise ConfigError(UNSUPPORTED % option.name)
-        if option.name == "dir" and new != self._values["dir"]:
-            raise ConfigError(DIR_IN_USE)
-
     def _call_hooks(self, names: dict[str, bytes], before: dict[str, Any]) -> None:
         done: list[tuple[Hook, Any]] = []
         for name, written in names.items():
-            if self._values[name] == before[name]:
+            if self._values[name] == before[name] and not BY_NAME[name].volatile:
                 continue
             for hook in self._hooks.get(name, ()):
+                if any(hook == called for called, _ in done):
+                    continue  # it has seen to all options that it is about
                 try:
                     hook(self._values[name])
                 except BaseException as error:
+                    self._values = before
                     for undo, old in reversed(done):
                         with suppress(ConfigError):  # the reason that counts is the first one
                             undo(old)
@@ -193,13 +204,39 @@ class Config:
                 raise line.error(error.text) from None
             self.explicit[option.name] = line
         elif name == "rename-command" and len(words) == 2:
-            self.renamed_commands.append((words[0], words[1]))
-        elif name in ("user", "loadmodule") and words:
+            self.rename_lines.append(line)
+        elif name == "user" and words:
+            self._take_user(line)
+        elif name == "loadmodule" and words:
             raise line.error(UNSUPPORTED % name)
         elif name == "sentinel":
             raise line.error(SENTINEL)
         elif name not in IGNORED or len(words) != 1:
             raise line.error(BAD_DIRECTIVE)
+
+    def _take_user(self, line: Line) -> None:
+        """Try a user's rules.  Stock names another word of the line than the one that is wrong; here it is that one."""
+        name, rules = line.words[1], line.words[2:]
+        all_channels = self._values["acl-pubsub-default"] == "allchannels"
+        wrong, reason = b"", b""
+        if any(name == known for known, _ in self.users):
+            wrong, reason = name, errors.ACL_DUPLICATE
+        try:
+            rules = merge_selectors(rules)
+        except Unmatched as unmatched:
+            wrong, reason = rules[unmatched.index], errors.ACL_UNMATCHED
+        trial = User(name, all_channels)
+        for rule in () if reason else rules:
+            try:
+                apply_rule(trial, rule, all_channels)
+            except RuleError as error:
+                if not error.unknown:
+                    wrong, reason = rule, error.text
+                    break
+        if reason:
+            shown = "< (not shown)" if wrong.startswith(b"<") else os.fsdecode(wrong)
+            raise line.error(BAD_USER % (shown, os.fsdecode(reason)))
+        self.users.append((name, rules))
 
     def refuse_unsupported(self) -> None:
         """ConfigError, with the line, if an option asks for what cannot be had and must not be passed over."""

@@ -69,6 +69,8 @@ def _fatal(source: str, number: int, text: bytes, reason: str) -> str:
     shown = os.fsdecode(text)
     if option is not None and option.sensitive:
         shown = f"{option.name} (value not shown)"
+    elif name.lower() == b"user":
+        shown = re.sub(r"([<>])\S+", r"\1 (not shown)", shown)
     shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown[:1024])
     return f"*** FATAL CONFIG FILE ERROR (perdure) ***\nReading {where}\n>>> '{shown}'\n{reason}"
 

@@ -41,6 +41,7 @@ from perdure.server.client import (
     LOG_REFUSES,
     NEEDS_AUTH,
     NO_TOUCH,
+    RESTRICTED,
     TRACK_DIRTY,
     WAITED,
     WATCHED,
@@ -185,6 +186,10 @@ class Engine:
             return errors.NO_AUTH
         if client.state & IN_MULTI and entry.flags & command.NO_MULTI:
             return errors.NOT_IN_MULTI
+        if client.state & RESTRICTED:
+            denied = self.server.acl.refusal(client, entry, argv)
+            if denied is not None:
+                return denied
         if self.log.refusing is not None:
             refusal = self._log_refusal(client, entry)
             if refusal is not None:
@@ -203,6 +208,22 @@ class Engine:
             except CommandError as refusal:
                 return refusal.text
         return None
+
+    def script_refusal(self, client: Client, entry: Command, argv: list[bytes]) -> bytes | None:
+        """Why a command of a script that ``client`` runs is not allowed, noted in ACL LOG; None if it is.
+
+        ``argv`` fits the command's arity.  The text begins with its code.
+        """
+        return self.server.acl.refusal_in_script(client, entry, argv) if client.state & RESTRICTED else None
+
+    def run_queued(self, client: Client, entry: Command, argv: list[bytes]) -> bytes:
+        """As ``run``, for EXEC: what the client's user may do can have changed since the command was queued."""
+        if client.state & RESTRICTED:
+            denied = self.server.acl.refusal_of_queued(client, entry, argv)
+            if denied is not None:
+                self.stats.count_error(denied)
+                return resp.error(denied)
+        return self.run(entry, argv)
 
     def run(self, entry: Command, argv: list[bytes]) -> bytes:
         """Run an admitted command, one that EXEC had queued, too; its errors become replies.

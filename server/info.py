@@ -78,7 +78,7 @@ def _server(server: Server) -> Fields:
         ("process_id", os.getpid()),
         ("process_supervised", server.config["supervised"]),
         ("run_id", server.run_id),
-        ("tcp_port", server.tcp_port),
+        ("tcp_port", server.config["port"] or server.config["tls-port"]),
         ("server_time_usec", now_us),
         ("uptime_in_seconds", uptime_s),
         ("uptime_in_days", uptime_s // 86400),

@@ -14,7 +14,6 @@ import contextlib
 import gc
 import os
 import signal
-import socket
 import sys
 from random import SystemRandom
 
@@ -22,9 +21,11 @@ import uvloop
 
 import perdure.server.commands  # noqa: F401  registers every command
 from perdure.server import accepting, banner, daemon, listen, lock, startup
-from perdure.server.bind_config import bind_config
+from perdure.server.acl import AclRefused
+from perdure.server.bind_config import bind_config, bind_listeners
 from perdure.server.config import Config, ConfigError, load
 from perdure.server.config_file import parse_command_line
+from perdure.server.listeners import Listeners
 from perdure.server.logfile import Log
 from perdure.server.server import Server
 from perdure.server.version import PERDURE_VERSION
@@ -46,10 +47,10 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    for name, new_name in config.renamed_commands:
-        trouble = rename(name, new_name)
+    for line in config.rename_lines:
+        trouble = rename(line.words[1], line.words[2])
         if trouble:
-            print(f"rename-command {os.fsdecode(name)}: {trouble}", file=sys.stderr)
+            print(line.error(trouble), file=sys.stderr)
             return 1
     log = Log(config.path("logfile"), config["loglevel"])
     trouble = log.open_error()
@@ -64,10 +65,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _start(config: Config, log: Log) -> int:
     """Take what a server needs for itself: addresses, the directory, the background."""
-    sockets: list[socket.socket] = []
+    listeners = Listeners(config, log)
     held: lock.DirectoryLock | None = None
     try:
-        sockets = _listen(config)
+        listeners.open()
         held = lock.take(config["dir"])
         supervisor, trouble = daemon.find_supervisor(config["supervised"], os.environ)
         if trouble:
@@ -78,34 +79,17 @@ def _start(config: Config, log: Log) -> int:
         log.role = "M"
         pidfile = _write_pidfile(config, log, background)
         try:
-            return _run(config, log, sockets, held, supervisor)
+            return _run(config, log, listeners, held, supervisor)
         finally:
             if pidfile:
                 daemon.remove_pidfile(pidfile)
-    except (listen.ListenFailed, lock.LockError) as error:
+    except (listen.ListenFailed, lock.LockError, AclRefused) as error:
         log.warning(str(error))
         return 1
     finally:
-        for sock in sockets:
-            sock.close()
+        listeners.close()
         if held is not None:
             held.release()
-
-
-def _listen(config: Config) -> list[socket.socket]:
-    backlog = config["tcp-backlog"]
-    sockets = listen.tcp_sockets(config["bind"], config["port"], backlog)
-    path = config.path("unixsocket")
-    if path:
-        try:
-            sockets.append(listen.unix_socket(path, config["unixsocketperm"], backlog))
-        except listen.ListenFailed:
-            for sock in sockets:
-                sock.close()
-            raise
-    if not sockets:
-        raise listen.ListenFailed("Configured to not listen anywhere: give a port or a unixsocket")
-    return sockets
 
 
 def _write_pidfile(config: Config, log: Log, background: bool) -> str:
@@ -119,14 +103,15 @@ def _write_pidfile(config: Config, log: Log, background: bool) -> str:
 
 
 def _run(
-    config: Config, log: Log, sockets: list[socket.socket], held: lock.DirectoryLock, supervisor: daemon.Supervisor
+    config: Config, log: Log, listeners: Listeners, held: lock.DirectoryLock, supervisor: daemon.Supervisor
 ) -> int:
     """The event loop, from its first turn to its last."""
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     server = Server(config, log, loop, SystemRandom())
-    server.tcp_port = config["port"]
     bind_config(server)
+    server.acl.load_at_start()
+    bind_listeners(config, listeners)
     ended: asyncio.Future[tuple[str, int]] = loop.create_future()
 
     def stop(reason: str, status: int) -> None:
@@ -135,7 +120,7 @@ def _run(
 
     server.stop = stop
     try:
-        return loop.run_until_complete(_serve(server, sockets, held, supervisor, ended))
+        return loop.run_until_complete(_serve(server, listeners, held, supervisor, ended))
     finally:
         with contextlib.suppress(RuntimeError):
             loop.close()
@@ -143,7 +128,7 @@ def _run(
 
 async def _serve(
     server: Server,
-    sockets: list[socket.socket],
+    listeners: Listeners,
     held: lock.DirectoryLock,
     supervisor: daemon.Supervisor,
     ended: asyncio.Future[tuple[str, int]],
@@ -153,7 +138,7 @@ async def _serve(
         loop.add_signal_handler(getattr(signal, name), server.stop, f"Received {name}", 0)
     poller = accepting.make_poller(server)
     server.compiled = poller is not None
-    listeners = [await accepting.listen(server, poller, sock) for sock in sockets]
+    await listeners.serve(server, poller)
     server.start_cron()
     recovering = asyncio.ensure_future(startup.recover(server, RealFilesystem(), held))
     await asyncio.wait((recovering, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -166,7 +151,7 @@ async def _serve(
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
-        for line in banner.lines(server, sockets):
+        for line in banner.lines(server, listeners):
             server.log.notice(line)
         supervisor.ready()
         await ended
@@ -175,8 +160,7 @@ async def _serve(
     reason, status = ended.result()
     supervisor.stopping()
     server.log.warning(f"{reason}: shutting down")
-    for listener in listeners:
-        listener.close()
+    listeners.close()
     return _finish(server, status)
 
 

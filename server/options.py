@@ -39,6 +39,7 @@ class Option:
     hidden: bool = False  # CONFIG GET shows it only when asked by its exact name
     sensitive: bool = False  # the value is a secret: never logged
     multi: bool = False  # takes several words; one quoted word is split at blanks
+    volatile: bool = False  # CONFIG SET to the same value is a change, too: what it names can have changed
     deny_loading: bool = False  # CONFIG SET refuses it while the data is being loaded
 
 
@@ -173,9 +174,9 @@ _NETWORK: list[Option] = [
     _enum("tls-auth-clients", "no yes optional", "yes"),
     *_bools(False, "tls-cluster tls-prefer-server-ciphers tls-replication"),
     *_bools(True, "tls-session-caching"),
-    *_texts("tls-ca-cert-dir tls-ca-cert-file tls-cert-file tls-ciphers tls-ciphersuites tls-client-cert-file"),
-    *_texts("tls-client-key-file tls-dh-params-file tls-key-file tls-protocols"),
-    *_texts("tls-key-file-pass tls-client-key-file-pass", sensitive=True),
+    *_texts("tls-ca-cert-dir tls-ca-cert-file tls-cert-file tls-ciphers tls-ciphersuites", volatile=True),
+    *_texts("tls-client-cert-file tls-client-key-file tls-dh-params-file tls-key-file tls-protocols", volatile=True),
+    *_texts("tls-key-file-pass tls-client-key-file-pass", sensitive=True, volatile=True),
 ]
 
 _PERSISTENCE: list[Option] = [
@@ -266,10 +267,8 @@ IGNORED: Final = ("list-max-ziplist-entries", "list-max-ziplist-value", "lua-rep
 #: Directives whose effect cannot be had here and whose absence would endanger: a start with one is refused.
 #: The value that asks for nothing is given beside each; None where the directive itself asks.
 REFUSED: Final[dict[str, Any]] = {
-    "tls-port": 0,
     "cluster-enabled": False,
     "replicaof": None,
-    "aclfile": "",
 }
 
 #: Options without effect here that a user may be counting on: one line in the log at the start.

@@ -18,8 +18,9 @@ from random import Random
 from typing import Any
 
 from perdure.server import process_stats
+from perdure.server.acl import Acl
 from perdure.server.bounded_reader import bounded_reader
-from perdure.server.client import BLOCKED, CLOSING, IN_MULTI, LOADING, NEEDS_AUTH, WATCHED, Client
+from perdure.server.client import BLOCKED, CLOSING, IN_MULTI, LOADING, WATCHED, Client
 from perdure.server.config import Config
 from perdure.server.connection import Connection
 from perdure.server.engine import Engine
@@ -30,6 +31,7 @@ from perdure.server.tx import ServerTx
 from perdure.store import errors
 from perdure.store.database import Keyspace
 from perdure.store.expiry import expire_cycle
+from perdure.wal.filesystem import Filesystem, RealFilesystem
 
 CRON_S = 0.1
 _EXPIRE_BATCH = 200
@@ -72,6 +74,8 @@ class Server:
         self.load = LoadProgress()
         self.recovery: Any = None
         self.keyspace = Keyspace(config["databases"])
+        self.fs: Filesystem = RealFilesystem()
+        """Where the files of users and of the configuration are; the log has its own."""
         self.clients: dict[int, Client] = {}
         self.next_client_id = 1
         self.type_limits: dict[str, int] = {}
@@ -79,13 +83,12 @@ class Server:
         self.tx = ServerTx(self.keyspace, LogGate(self.writer), rng, self.type_limits, self)
         self.engine = Engine(self, self.tx, self.writer, loop.call_soon)
         self.engine.state |= LOADING
+        self.acl = Acl(self)
         self.reader: Any = None
         self.new_reader()
         self.stop: Callable[[str, int], None] = lambda reason, status: None
         self.compiled = False
         """Do clients' sockets belong to the compiled hot path (``server.accepting``)?"""
-        self.listening: list[str] = []
-        self.tcp_port = 0
         self._cron_handle: asyncio.TimerHandle | None = None
         self._expiring_soon = False
         self.startup_memory = process_stats.memory().used
@@ -118,6 +121,7 @@ class Server:
     def new_client(self, connection: Connection) -> Client:
         """A client that has just come; ``admit_client`` decides whether it stays."""
         client = Client(self.next_client_id, connection, time.time())
+        self.acl.greet(client)
         self.next_client_id += 1
         return client
 
@@ -133,10 +137,8 @@ class Server:
             self.stats.rejected_connections += 1
             client.state |= CLOSING
             return errors.MAX_CLIENTS
-        if self.config["requirepass"]:
-            client.state |= NEEDS_AUTH
-            client.authenticated = False
-        elif self.config["protected-mode"] and not client.unix and not _is_local(client.address):
+        open_to_all = self.acl.default.needs_no_password
+        if open_to_all and self.config["protected-mode"] and not client.unix and not _is_local(client.address):
             self.stats.rejected_connections += 1
             client.state |= CLOSING
             return errors.PROTECTED_MODE

@@ -233,12 +233,97 @@ PROTECTED_MODE = (
     b"or say 'protected-mode no' if the network is trusted."
 )
 
+# ---- ACL -------------------------------------------------------------------------------
+
+ACL_SYNTAX = b"Syntax error"
+ACL_UNKNOWN = b"Unknown command or category name in ACL"
+ACL_CHILD = b"Allowing first-arg of a subcommand is not supported"
+ACL_NO_SUCH_PASSWORD = b"The password you are trying to remove from the user does not exist"
+ACL_BAD_HASH = b"The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters"
+ACL_ALL_KEYS = (
+    b"Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. "
+    b"Try 'resetkeys' to start with an empty list of patterns"
+)
+ACL_ALL_CHANNELS = (
+    b"Adding a pattern after the * pattern (or the 'allchannels' flag) is not valid and does not have any effect. "
+    b"Try 'resetchannels' to start with an empty list of channels"
+)
+ACL_DUPLICATE = b"Duplicate user found. A user can only be defined once in config files"
+ACL_UNMATCHED = b"Unmatched parenthesis in selector definition"
+"""Reasons why a rule is refused; they stand behind the rule, or the file and line."""
+
+ACL_BAD_USERNAME = b"ERR Usernames can't contain spaces or null characters"
+ACL_DEFAULT_STAYS = b"ERR The 'default' user cannot be removed"
+ACL_NO_FILE = (
+    b"ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER "
+    b"command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store "
+    b"users in the Redis configuration."
+)
+ACL_NOT_SAVED = b"ERR There was an error trying to save the ACLs. Please check the server logs for more information"
+ACL_GENPASS_BITS = (
+    b"ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096"
+)
+ACL_NO_CHANGE = b"WARNING: ACL errors detected, no change to the previously active ACL rules was performed"
+NO_PERMISSION_KEY = b"NOPERM this user has no permissions to access one of the keys used as arguments"
+NO_PERMISSION_CHANNEL = b"NOPERM this user has no permissions to access one of the channels used as arguments"
+
+
+def no_permission_command(name: bytes) -> bytes:
+    """The user may not run the command; ``name`` is the full name in lower case."""
+    return b"NOPERM this user has no permissions to run the '%b' command" % name
+
+
+def no_permission_any_more(reason: bytes) -> bytes:
+    """EXEC: the user may not do any more what it might when the command was queued."""
+    return (
+        b"NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. "
+        b"This command is no longer allowed for the following reason: " + reason
+    )
+
+
+def script_not_permitted(reason: bytes) -> bytes:
+    """A command in a script that its caller may not run."""
+    return b"ERR The user executing the script " + reason
+
+
+def unmatched_parenthesis(word: bytes) -> bytes:
+    """ACL SETUSER: the selector that begins with ``word`` does not end."""
+    return b"ERR Unmatched parenthesis in acl selector starting at '%b'." % word.partition(b"\0")[0]
+
+
+def bad_acl_rule(rule: bytes, reason: bytes) -> bytes:
+    """ACL SETUSER: a rule is refused."""
+    return b"ERR Error in ACL SETUSER modifier '%b': %b" % (rule.partition(b"\0")[0], reason)
+
+
+def unknown_category(name: bytes) -> bytes:
+    """ACL CAT knows no such category."""
+    return b"ERR Unknown category '%b'" % _shown(name, 128)
+
+
+def user_not_found(name: bytes) -> bytes:
+    """ACL DRYRUN knows no such user."""
+    return b"ERR User '%b' not found" % name
+
+
+def command_not_found(name: bytes) -> bytes:
+    """ACL DRYRUN knows no such command."""
+    return b"ERR Command '%b' not found" % name
+
+
+def wrong_subcommand(subcommand: bytes, name: bytes) -> bytes:
+    """A subcommand whose arguments are too many; ``name`` is the container command in upper case."""
+    shown = _shown(subcommand, 128)
+    return b"ERR unknown subcommand or wrong number of arguments for '%b'. Try %b HELP." % (shown, name)
+
+
 # ---- server commands -----------------------------------------------------------------
 
 NO_SUCH_COMMAND = b"ERR Invalid command specified"
 NO_KEY_ARGUMENTS = b"ERR The command has no key arguments"
 GETKEYS_ARITY = b"ERR Invalid number of arguments specified for command"
 GETKEYS_INVALID = b"ERR Invalid arguments specified for command"
+NO_CONFIG_FILE = b"ERR The server is running without a config file"
 NO_SHUTDOWN = b"ERR No shutdown in progress."
 SHUTDOWN_SAVE = (
     b"ERR SHUTDOWN SAVE needs RDB files, which this version of perdure does not write; "
@@ -253,3 +338,8 @@ DEBUG_NOT_ALLOWED = (
 def unknown_debug(subcommand: bytes) -> bytes:
     """DEBUG finds its subcommands itself and does not say whether the name or the number of arguments is wrong."""
     return b"ERR unknown subcommand or wrong number of arguments for '%b'. Try DEBUG HELP." % subcommand[:128]
+
+
+def config_not_rewritten(reason: bytes) -> bytes:
+    """CONFIG REWRITE could not write the file; ``reason`` is the system's word for it."""
+    return b"ERR Rewriting config file: %b" % reason

@@ -20,9 +20,11 @@ from perdure.server.server import Server
 class InProcess:
     """A server on ``folder`` that writes no log.  ``options``: as on the command line."""
 
-    def __init__(self, folder: Path, *, loading: bool = False, **options: str) -> None:
+    def __init__(
+        self, folder: Path, *, loading: bool = False, config: Config | None = None, **options: str
+    ) -> None:
         self.loop = asyncio.new_event_loop()
-        self.config = Config(str(folder))
+        self.config = Config(str(folder)) if config is None else config
         for name, value in options.items():
             words = [name.replace("_", "-").encode(), *os.fsencode(value).split()]
             self.config.take(Line("the test", 0, b" ".join(words), words))

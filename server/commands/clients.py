@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from perdure.server.acl_user import User
 from perdure.server.client import (
     BLOCKED,
     CLOSING,
@@ -21,7 +22,7 @@ from perdure.server.client import (
     REPLY_SKIP_NEXT,
     Client,
 )
-from perdure.server.commands.connection import DEFAULT_USER, is_plain_name, set_name
+from perdure.server.commands.connection import is_plain_name, set_name
 from perdure.server.tx import ServerTx
 from perdure.store import errors
 from perdure.store.command import ADMIN, LOADING, NOSCRIPT, STALE, command
@@ -166,6 +167,7 @@ def describe_client(tx: ServerTx, client: Client) -> bytes:
     received = connection.parser.held_bytes if connection is not None and connection.parser is not None else 0
     unsent = client.held_bytes + waiting
     command_name = client.last_command.lower_name if client.last_command is not None else b"NULL"
+    user = client.user.name if client.user is not None else b"(superuser)"
     now_ms = tx.clock_ms
     head = (
         f"fd={client.fd} name={client.name.decode()} age={max(0, now_ms // 1000 - int(client.created_s))} "
@@ -176,7 +178,7 @@ def describe_client(tx: ServerTx, client: Client) -> bytes:
         f"events={'rw' if waiting else 'r'}"
     )
     return b"id=%d addr=%b laddr=%b %b cmd=%b user=%b redir=-1 resp=%d lib-name=%b lib-ver=%b" % (
-        client.id, client.address, client.local_address, head.encode(), command_name, client.user,
+        client.id, client.address, client.local_address, head.encode(), command_name, user,
         3 if client.resp3 else 2, client.lib_name, client.lib_version,
     )  # fmt: skip
 
@@ -238,7 +240,7 @@ class _Filter:
     address: bytes | None = None
     local_address: bytes | None = None
     kind: bytes | None = None
-    user: bytes | None = None
+    user: User | None = None
     skip_me: bool = True
 
     def matches(self, client: Client, me: Client) -> bool:
@@ -248,12 +250,12 @@ class _Filter:
             and self.address in (None, client.address)
             and self.local_address in (None, client.local_address)
             and self.kind in (None, _type_of(client))
-            and self.user in (None, client.user)
+            and (self.user is None or self.user is client.user)
             and not (self.skip_me and client is me)
         )
 
 
-def _read_filter(words: list[bytes]) -> _Filter:
+def _read_filter(words: list[bytes], users: dict[bytes, User]) -> _Filter:
     found = _Filter()
     for i in range(0, len(words), 2):
         if i + 1 == len(words):
@@ -270,9 +272,9 @@ def _read_filter(words: list[bytes]) -> _Filter:
         elif option == b"LADDR":
             found.local_address = value
         elif option == b"USER":
-            if value != DEFAULT_USER:
+            found.user = users.get(value)
+            if found.user is None:
                 raise CommandError(errors.no_such_user(value))
-            found.user = value
         elif option == b"SKIPME" and value.upper() in (b"YES", b"NO"):
             found.skip_me = value.upper() == b"YES"
         else:
@@ -294,7 +296,7 @@ def _read_filter(words: list[bytes]) -> _Filter:
 def client_kill(tx: ServerTx, argv: list[bytes]) -> bytes:
     """CLIENT KILL <ip:port | filters>; who kills itself is answered first"""
     me, old_form = tx.session, len(argv) == 3
-    wanted = _Filter(address=argv[2], skip_me=False) if old_form else _read_filter(argv[2:])
+    wanted = _Filter(address=argv[2], skip_me=False) if old_form else _read_filter(argv[2:], tx.server.acl.users)
     killed = [client for client in tx.server.clients.values() if wanted.matches(client, me)]
     for client in killed:
         if client is me:

@@ -7,8 +7,10 @@ are the tree of its syntax line (``store.syntax``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from perdure.server.acl_categories import categories
+from perdure.server.key_flags import keys_with_flags
 from perdure.server.tx import ServerTx
 from perdure.store import command as table
 from perdure.store import errors
@@ -18,20 +20,6 @@ from perdure.store.patterns import matches_ignoring_case
 from perdure.store.resp import EMPTY_ARRAY, array, array_head, bulk, bulk_array, integer, map_head, set_head, simple
 from perdure.store.syntax import Argument, arguments_of
 
-CATEGORIES = (
-    "keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo", "stream",
-    "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection", "transaction", "scripting",
-)  # fmt: skip
-"""ACL categories in the order in which COMMAND INFO lists them."""
-
-_IMPLIED = (
-    (table.WRITE, "write"),
-    (table.READONLY, "read"),
-    (table.ADMIN, "admin"),
-    (table.ADMIN, "dangerous"),
-    (table.PUBSUB, "pubsub"),
-    (table.BLOCKING, "blocking"),
-)
 _ACL = ("slow", "connection")
 _FLAGS = LOADING | STALE
 _UNORDERED = ("nondeterministic_output_order",)
@@ -54,15 +42,6 @@ _HELP = (
     b"HELP",
     b"    These lines.",
 )
-
-
-def categories(entry: Command) -> list[str]:
-    """A command's ACL categories, those that its flags imply included, in stock's order."""
-    found = set(entry.acl)
-    if "scripting" not in found:
-        found |= {name for flag, name in _IMPLIED if entry.flags & flag}
-    found.add("fast" if entry.flags & table.FAST else "slow")
-    return [name for name in CATEGORIES if name in found]
 
 
 def named(name: bytes) -> Command | None:
@@ -180,16 +159,6 @@ def docs_of(entry: Command, resp3: bool) -> bytes:
 # ---- COMMAND GETKEYS -----------------------------------------------------------------------
 
 
-def _set_flags(argv: list[bytes]) -> tuple[str, ...]:
-    if any(word.upper() == b"GET" for word in argv[3:]):
-        return ("RW", "access", "update")
-    return ("OW", "update")
-
-
-VARIABLE_FLAGS: dict[bytes, Callable[[list[bytes]], tuple[str, ...]]] = {b"SET": _set_flags}
-"""Commands that do to their keys what their arguments say (key specifications flagged ``variable_flags``)."""
-
-
 def _line(argv: list[bytes]) -> tuple[Command, list[bytes], list[bytes]]:
     """The command, command line and keys that COMMAND GETKEYS is asked about; CommandError if there are none."""
     line = argv[2:]
@@ -204,39 +173,6 @@ def _line(argv: list[bytes]) -> tuple[Command, list[bytes], list[bytes]]:
     if not keys and not entry.flags & table.NO_MANDATORY_KEYS:
         raise CommandError(errors.GETKEYS_INVALID)
     return entry, line, keys
-
-
-def _keys_by_spec(spec: KeySpec, line: list[bytes]) -> list[bytes]:
-    """The keys that one specification finds; [] if it does not say where they are, or they are not there."""
-    kind, *rest = spec.begin
-    if kind == "index":
-        first = rest[0]
-    elif kind == "keyword":
-        word, start = rest[0].upper().encode(), rest[1]
-        words = [argument.upper() for argument in line]
-        places = range(start, len(line)) if start > 0 else range(len(line) + start, 0, -1)
-        first = next((place + 1 for place in places if words[place] == word), 0)
-    else:
-        first = 0
-    if not 0 < first < len(line):
-        return []
-    how, *numbers = spec.find
-    if how == "range":
-        last, step, limit = numbers
-        if last >= 0:
-            end = first + last
-        elif limit <= 1:
-            end = len(line) + last
-        else:
-            end = first + (len(line) - first) // limit + last
-    elif how == "keynum":
-        index, begin, step = numbers
-        count = line[first + index]
-        first += begin
-        end = first + (int(count) - 1) * step if count.isdigit() and len(count) < 10 else 0
-    else:
-        return []
-    return line[first : end + 1 : step] if end < len(line) else []
 
 
 # ---- the commands ----------------------------------------------------------------------------
@@ -329,16 +265,8 @@ def command_getkeys(tx: ServerTx, argv: list[bytes]) -> bytes:
 )  # fmt: skip
 def command_getkeysandflags(tx: ServerTx, argv: list[bytes]) -> bytes:
     """COMMAND GETKEYSANDFLAGS command argument [argument ...]"""
-    entry, line, keys = _line(argv)
-    found: list[tuple[bytes, tuple[str, ...]]] = []
-    for spec in entry.key_specs:
-        flags = spec.flags
-        if "variable_flags" in flags and entry.name in VARIABLE_FLAGS:
-            flags = VARIABLE_FLAGS[entry.name](line)
-        found += [(key, flags) for key in _keys_by_spec(spec, line)]
-    if len(found) != len(keys):  # a specification that does not say where: the command itself knows
-        unknown = entry.key_specs[-1].flags if entry.key_specs else ()
-        found = [(key, found[i][1] if i < len(found) else unknown) for i, key in enumerate(keys)]
+    entry, line, _ = _line(argv)
+    found = keys_with_flags(entry, line)
     if not found:
         return EMPTY_ARRAY
     return array([

@@ -1,16 +1,12 @@
 """Connection commands: PING, ECHO, SELECT, who one is (AUTH, HELLO), and leaving (RESET, QUIT).
 
-There is one user, ``default``, with the password ``requirepass`` or none.  A client
-that came while there was none stays authenticated when one is set, as in stock;
-``password_changed`` is to be called after every change of it.
+A client that came while the default user needed no password stays authenticated when it
+gets one, as in stock.  Who users are and what they may do: ``server.acl``.
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
-from hmac import compare_digest
-from typing import TYPE_CHECKING
-
+from perdure.server.acl import DEFAULT_USER
 from perdure.server.client import CLOSING, NEEDS_AUTH, NO_TOUCH, REPLY_OFF, REPLY_ON, REPLY_SKIP, Client
 from perdure.server.tx import ServerTx
 from perdure.server.version import REDIS_VERSION
@@ -20,10 +16,6 @@ from perdure.store.errors import CommandError
 from perdure.store.numbers import parse_integer
 from perdure.store.resp import EMPTY_ARRAY, OK, PONG, bulk, integer, map_head
 
-if TYPE_CHECKING:
-    from perdure.server.server import Server
-
-DEFAULT_USER = b"default"
 _INT_MIN, _INT_MAX = -(1 << 31), (1 << 31) - 1
 _ACL = ("fast", "connection")
 _ALWAYS = NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY
@@ -73,30 +65,6 @@ def select(tx: ServerTx, argv: list[bytes]) -> bytes:
 # ---- who one is ----------------------------------------------------------------------
 
 
-def authenticate(tx: ServerTx, user: bytes, password: bytes) -> None:
-    """Let the client in as ``user``; CommandError (WRONGPASS) if the password is not theirs."""
-    expected: bytes = tx.server.config["requirepass"]
-    # Digests have one length, so the time says nothing about where two passwords differ, nor about their lengths.
-    same = compare_digest(sha256(password).digest(), sha256(expected).digest())
-    if user != DEFAULT_USER or not (same or not expected):
-        raise CommandError(errors.BAD_PASSWORD)
-    client = tx.session
-    client.authenticated = True
-    client.user = DEFAULT_USER
-    client.state &= ~NEEDS_AUTH
-
-
-def password_changed(server: Server) -> None:
-    """``requirepass`` was set or removed: who must authenticate now?"""
-    required = bool(server.config["requirepass"])
-    for client in server.clients.values():
-        _require_auth(client, required and not client.authenticated)
-
-
-def _require_auth(client: Client, required: bool) -> None:
-    client.state = client.state | NEEDS_AUTH if required else client.state & ~NEEDS_AUTH
-
-
 @command(
     "AUTH", arity=-2, flags=_ALWAYS, group="connection", acl=_ACL, syntax="[username] password",
     history=(("6.0.0", "Takes a user's name before the password."),),
@@ -107,9 +75,10 @@ def auth(tx: ServerTx, argv: list[bytes]) -> bytes:
     """AUTH [username] password"""
     if len(argv) > 3:
         raise CommandError(errors.SYNTAX)
-    if len(argv) == 2 and not tx.server.config["requirepass"]:
+    acl = tx.server.acl
+    if len(argv) == 2 and acl.default.needs_no_password:
         raise CommandError(errors.NO_PASSWORD_SET)
-    authenticate(tx, argv[1] if len(argv) == 3 else DEFAULT_USER, argv[-1])
+    acl.log_in(tx.session, argv[1] if len(argv) == 3 else DEFAULT_USER, argv[-1], argv[0])
     return OK
 
 
@@ -152,7 +121,7 @@ def hello(tx: ServerTx, argv: list[bytes]) -> bytes:
         else:
             raise CommandError(errors.hello_option(argv[i]))
     if credentials is not None:
-        authenticate(tx, *credentials)
+        tx.server.acl.log_in(client, *credentials, argv[0])
     if client.state & NEEDS_AUTH:
         raise CommandError(errors.HELLO_UNAUTHENTICATED)
     if version:
@@ -191,9 +160,7 @@ def reset(tx: ServerTx, argv: list[bytes]) -> bytes:
     client.resp3 = False
     tx.speak(False)
     client.name = b""
-    client.user = DEFAULT_USER
-    client.authenticated = not server.config["requirepass"]
-    _require_auth(client, not client.authenticated)
+    server.acl.greet(client)
     client.state &= ~NO_TOUCH
     if client.reply_mode != REPLY_SKIP:  # that one is about this very answer
         client.reply_mode = REPLY_ON

@@ -11,9 +11,11 @@ import os
 import re
 import time
 
+from perdure.server.acl_rules import user_line
 from perdure.server.client import CLOSING, Client
 from perdure.server.client import LOADING as IS_LOADING
 from perdure.server.config import ConfigError
+from perdure.server.config_rewrite import rewrite
 from perdure.server.tx import ServerTx
 from perdure.store import errors
 from perdure.store.command import (
@@ -51,6 +53,8 @@ _CONFIG_HELP = (
     b"    The options that a pattern matches, and their values.",
     b"SET <option> <value> [<option> <value> ...]",
     b"    Change options, all of them or none.",
+    b"REWRITE",
+    b"    Write the values that hold now into the configuration file.",
     b"RESETSTAT",
     b"    Set the counters that INFO shows back to zero.",
     b"HELP",
@@ -98,6 +102,27 @@ def config_set(tx: ServerTx, argv: list[bytes]) -> bytes:
         )
     except ConfigError as refusal:
         raise CommandError(os.fsencode(refusal.text)) from None
+    return OK
+
+
+@command(
+    "CONFIG|REWRITE", arity=2, flags=_ADMIN_FLAGS, group="server", since="2.8.0", acl=_ADMIN_ACL,
+    complexity="O(N) for N lines of the file",
+    summary="Writes the values that hold now into the configuration file.",
+)  # fmt: skip
+def config_rewrite(tx: ServerTx, argv: list[bytes]) -> bytes:
+    """CONFIG REWRITE"""
+    server = tx.server
+    if server.config.file is None:
+        raise CommandError(errors.NO_CONFIG_FILE)
+    users = [user_line(user) for user in server.acl.sorted_users()]
+    try:
+        rewrite(server.fs, server.config, users)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        server.log.warning(f"CONFIG REWRITE failed: {reason}")
+        raise CommandError(errors.config_not_rewritten(reason.encode())) from None
+    server.log.notice("CONFIG REWRITE executed with success.")
     return OK
 
 

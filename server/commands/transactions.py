@@ -68,7 +68,7 @@ def exec_(tx: ServerTx, argv: list[bytes]) -> bytes:
     client, server = tx.session, tx.server
     if not client.state & IN_MULTI:
         raise CommandError(errors.EXEC_WITHOUT_MULTI)
-    run = server.engine.run
+    run = server.engine.run_queued
     grouped = False
     try:
         if client.flags_multi_error:
@@ -83,7 +83,7 @@ def exec_(tx: ServerTx, argv: list[bytes]) -> bytes:
             _begin_group(tx, expected)
             grouped = True
         server.forget_watches(client)
-        return array([run(entry, queued) for entry, queued in client.queue])
+        return array([run(client, entry, queued) for entry, queued in client.queue])
     finally:
         if grouped:
             tx.end_group()

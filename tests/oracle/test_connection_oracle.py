@@ -6,12 +6,10 @@ take turns.  Where we differ on purpose, the test says so and why.
 
 from __future__ import annotations
 
-import contextlib
-import re
-import socket
 from collections.abc import Iterator
 
 import pytest
+from dialogs import lines, play, say, turns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle_harness import plain, read_frame
@@ -19,7 +17,6 @@ from server_harness import PerdureServer, ServerProcess, StockServer
 
 pytestmark = pytest.mark.oracle
 Both = tuple[ServerProcess, ServerProcess]
-_ID = re.compile(rb"(\$2\r\nid\r\n):\d+")
 
 
 @pytest.fixture(scope="module")
@@ -38,43 +35,6 @@ def both_locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
             server.start()
             assert say(server, b"CONFIG SET requirepass pw\r\n") == b"+OK\r\n"
         yield stock, ours
-
-
-def say(server: ServerProcess, data: bytes) -> bytes:
-    """Send everything at once; what comes back until the server closes, which our end of sending makes it do."""
-    out = b""
-    with server.connect() as sock:
-        with contextlib.suppress(OSError):  # it may have closed already, and said why
-            sock.sendall(data)
-            sock.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(ConnectionResetError):
-            while part := sock.recv(1 << 16):
-                out += part
-    return _ID.sub(rb"\1:ID", out)
-
-
-def lines(*words: str) -> bytes:
-    return "".join(word + "\r\n" for word in words).encode()
-
-
-def play(server: ServerProcess, steps: list[tuple[int, str]]) -> list[bytes]:
-    """Clients take turns: (client, inline command); each waits for one reply, which is returned."""
-    with contextlib.ExitStack() as stack:
-        talks: dict[int, tuple[socket.socket, object]] = {}
-        replies = []
-        for who, line in steps:
-            if who not in talks:
-                sock = stack.enter_context(server.connect())
-                talks[who] = (sock, stack.enter_context(sock.makefile("rb")))
-            sock, stream = talks[who]
-            sock.sendall(line.encode() + b"\r\n")
-            replies.append(_ID.sub(rb"\1:ID", read_frame(stream)))
-        return replies
-
-
-def turns(text: str) -> list[tuple[int, str]]:
-    """Steps for ``play``, written ``1 WATCH a; 2 SET a 1``."""
-    return [(int(step[0]), step[2:]) for step in text.split("; ")]
 
 
 # ---- one client, everything at once --------------------------------------------------

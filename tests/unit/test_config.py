@@ -176,11 +176,6 @@ def test_loading_refuses_what_must_not_change_then(config):
     config.set([(b"timeout", b"1")], loading=True)
 
 
-@pytest.mark.parametrize("pair", [(b"tls-port", b"6380")])
-def test_unsupported_feature_is_refused_at_run_time(config, pair):
-    assert "not supported by this version of perdure" in refusal(config, pair)
-
-
 def test_line_ends_in_a_name_do_not_reach_the_reply(config):
     assert "\n" not in refusal(config, (b"a\r\nb", b"1"))
 

@@ -129,12 +129,11 @@ def test_unknown_directive_names_file_line_and_what_was_meant(start, tmp_path):
         ("dir /etc/passwd", "Not a directory"),
         ("unixsocketperm 800", "argument couldn't be parsed as an octal number"),
         ('port "1', "Unbalanced quotes in configuration line"),
-        ("tls-port 1", "tls-port is not supported by this version of perdure"),
         ("cluster-enabled yes", "cluster-enabled is not supported by this version of perdure"),
         ("slaveof 10.0.0.1 6379", "replicaof is not supported by this version of perdure"),
         ("loadmodule /x.so a", "loadmodule is not supported by this version of perdure"),
-        ("user bob on", "user is not supported by this version of perdure"),
-        ("aclfile /etc/users", "aclfile is not supported by this version of perdure"),
+        ("user bob on foo", "Error in user declaration 'foo': Syntax error"),
+        ("user bob on (~a", "Error in user declaration '(~a': Unmatched parenthesis in selector definition"),
         ("sentinel monitor a b 1 1", "sentinel directive while not in sentinel mode"),
         ("include a b", "Bad directive or wrong number of arguments"),
         ("rename-command GET", "Bad directive or wrong number of arguments"),
@@ -147,11 +146,13 @@ def test_wrong_line_is_refused_with_the_reason(start, line, reason):
 
 
 def test_unsupported_option_that_is_turned_off_again_starts(start):
-    start(file="tls-port 1\ntls-port 0\nreplicaof no one\ncluster-enabled no\naclfile ''\n")
+    start(file="replicaof no one\ncluster-enabled no\n")
 
 
 def test_secret_is_not_shown_in_an_error(start):
     for line in ("requirepass one two", 'masterauth "one', '"requirepass" one two'):
+        assert "one" not in refusal(start, file=line)
+    for line in ("user bob >one foo", 'user bob "<one"', "user bob on <one"):
         assert "one" not in refusal(start, file=line)
 
 
@@ -162,6 +163,12 @@ def test_bare_hash_as_a_value_says_what_to_do(start):
 
 def test_old_directives_are_taken_and_ignored(start):
     start(file="lua-replicate-commands no\nlist-max-ziplist-entries 512\n")
+
+
+def test_users_are_kept_and_commands_that_they_name_may_be_unknown_yet(start):
+    config = start(file="user a on +nosuch (+get ~b) ( ~c )\nUSER default off\n")
+    assert config.users == [(b"a", [b"on", b"+nosuch", b"(+get ~b)", b"( ~c )"]), (b"default", [b"off"])]
+    assert "Duplicate user" in refusal(start, file="user a on\nuser a off\n")
 
 
 def test_renamed_commands_are_kept(start):
