@@ -146,8 +146,8 @@ def test_stock_starts_on_what_we_wrote_and_has_the_same_values(tmp_path: Path) -
         stock.file.write_bytes(of_ours(tmp_path / "ours", stock.file.read_bytes(), pairs)[-1])
         stock.start()
         with stock.client(protocol=2) as client:
-            assert client.execute_command("CONFIG GET", "masterauth")["masterauth"] == pairs[1].encode("latin-1")
-            assert client.execute_command("CONFIG GET", "proc-title-template")["proc-title-template"] == b'{title} "x"'
+            assert client.execute_command("CONFIG GET", "masterauth")["masterauth"] == pairs[1]
+            assert client.execute_command("CONFIG GET", "proc-title-template")["proc-title-template"] == '{title} "x"'
 
 
 def test_a_line_that_nobody_understands_becomes_a_comment() -> None:
