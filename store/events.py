@@ -4,7 +4,10 @@ A command calls ``tx.notify`` behind its change, in the order in which stock
 publishes; while nobody wants events ``tx.notifying`` is 0 and it does not call::
 
     if tx.notifying:
-        tx.notify(LIST, b"lpush", key)
+        tx.notify_write(LIST, b"lpush", key, is_new)
+
+where a key that was not there is told of as ``new`` first; ``tx.missed`` tells of a key
+that a read did not find, and ``tx.lookup`` of one that it found expired.
 
 The classes are the letters of the option.  It must not know: who listens, channels.
 """

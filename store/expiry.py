@@ -8,6 +8,7 @@ refuses them, the keys stay, and stay invisible, until it takes them (REFUSE-WHO
 from __future__ import annotations
 
 from perdure.store.errors import CommandError
+from perdure.store.events import EXPIRED
 from perdure.store.resp import encode
 from perdure.store.tx import Tx
 
@@ -53,4 +54,6 @@ def _expire_some(tx: Tx, limit: int) -> tuple[int, bool]:
             return start, True
         for key in part:
             db.remove(key)
+            if tx.notifying:
+                tx.notify(EXPIRED, b"expired", key)
     return len(due), False

@@ -42,7 +42,7 @@ from typing import Any, Protocol
 from perdure.store.blocking import Retry
 from perdure.store.database import Database, Keyspace
 from perdure.store.errors import WRONG_TYPE, CommandError
-from perdure.store.events import EXPIRED, KEY_MISS
+from perdure.store.events import EXPIRED, KEY_MISS, NEW
 from perdure.store.resp import NULL_2, NULL_3, NULL_ARRAY_2, encode, require_bytes
 from perdure.store.value_types import DEFAULT_LIMITS, Limits
 
@@ -217,10 +217,16 @@ class Tx:
 
     # ---- what others learn of it -----------------------------------------------------
 
-    def notify(self, event_class: int, event: bytes, key: bytes) -> None:
-        """Something happened to a key of this database; called only where ``notifying`` is not 0."""
+    def notify(self, event_class: int, event: bytes, key: bytes, db_index: int = NO_DATABASE) -> None:
+        """Something happened to a key, of this database if no other is named; only where ``notifying`` is not 0."""
         if self.notifying & event_class:
-            self.events.append((self.db_index, event, key))
+            self.events.append((self.db_index if db_index == NO_DATABASE else db_index, event, key))
+
+    def notify_write(self, event_class: int, event: bytes, key: bytes, is_new: bool) -> None:
+        """The same of a key that was written, and that was not there before if ``is_new``."""
+        if is_new:
+            self.notify(NEW, b"new", key)
+        self.notify(event_class, event, key)
 
     # ---- waiting -----------------------------------------------------------------------
 

@@ -25,11 +25,12 @@ comparer("SPOP", "SRANDMEMBER")(same_shape)
 @comparer("SORT", "SORT_RO")
 def same_sorted(argv: Argv, theirs: Any, ours: Any) -> bool:
     """Open is the order of a set where nothing is sorted, and of members whose weights with ALPHA are equal."""
-    words = {arg.upper() for arg in argv[2:]}
-    open_order = b"BY" in words and (b"ALPHA" in words or not any(b"*" in arg for arg in argv))
-    if not open_order:
+    words = [arg.upper() for arg in argv]
+    patterns = [argv[at + 1].partition(b"\0")[0] for at in range(2, len(argv) - 1) if words[at] == b"BY"]
+    has_order = b"ALPHA" not in words and all(b"*" in pattern for pattern in patterns)
+    if not patterns or has_order or not isinstance(theirs[1], list) or not isinstance(ours[1], list):
         return bool(theirs == ours)
-    return same_shape(argv, theirs, ours) if b"LIMIT" in words else same_unordered(argv, theirs, ours)
+    return len(theirs[1]) == len(ours[1]) if b"LIMIT" in words else same_unordered(argv, theirs, ours)
 
 
 # ---- sets ----------------------------------------------------------------------------

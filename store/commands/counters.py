@@ -19,6 +19,7 @@ from perdure.store.errors import (
     WRONG_TYPE,
     CommandError,
 )
+from perdure.store.events import STRING
 from perdure.store.numbers import (
     INT64_MAX,
     INT64_MIN,
@@ -45,6 +46,8 @@ def _count(tx: Tx, key: bytes, change: int, record: bytes) -> bytes:
     if value is None:
         tx.log(record)
         db.replace(key, b"%d" % change)
+        if tx.notifying:
+            tx.notify_write(STRING, b"incrby", key, True)
         return integer(change)
     if value.__class__ is not bytes and value.__class__ is not bytearray:
         raise CommandError(WRONG_TYPE)
@@ -61,6 +64,8 @@ def _count(tx: Tx, key: bytes, change: int, record: bytes) -> bytes:
         raise CommandError(OVERFLOW)
     tx.log(record)
     db[key] = b"%d" % n
+    if tx.notifying:
+        tx.notify_write(STRING, b"incrby", key, False)
     return integer(n)
 
 
@@ -170,4 +175,6 @@ def incrbyfloat(tx: Tx, argv: list[bytes]) -> bytes:
     else:
         tx.log(encode((b"SET", key, text, b"KEEPTTL")))
         tx.db[key] = text
+    if tx.notifying:
+        tx.notify_write(STRING, b"incrbyfloat", key, value is None)
     return bulk(text)

@@ -15,6 +15,7 @@ from perdure.store.errors import (
     invalid_expire,
     unsupported_option,
 )
+from perdure.store.events import GENERIC
 from perdure.store.numbers import parse_integer
 from perdure.store.resp import ONE, ZERO, encode, integer
 from perdure.store.tx import Tx
@@ -74,9 +75,13 @@ def _expire(tx: Tx, argv: list[bytes], unit: int, base_ms: int) -> bytes:
     if deadline_ms <= tx.now_ms and tx.now_ms:
         tx.log(encode((b"DEL", key)))
         dispose(tx, db.remove(key))
+        if tx.notifying:
+            tx.notify(GENERIC, b"del", key)
         return ONE
     tx.log(encode((b"PEXPIREAT", key, b"%d" % deadline_ms)))
     db.expire_at(key, deadline_ms)
+    if tx.notifying:
+        tx.notify(GENERIC, b"expire", key)
     return ONE
 
 
@@ -158,7 +163,7 @@ _NO_DEADLINE = b":-1\r\n"
 def _show(tx: Tx, key: bytes, unit: int, base_ms: int) -> bytes:
     """A key's deadline from ``base_ms`` on, rounded to the unit."""
     if tx.peek(key) is None:
-        tx.misses += 1
+        tx.missed(key)
         return _NO_KEY
     deadline_ms = tx.db.expires.get(key)
     if deadline_ms is None:
@@ -257,4 +262,6 @@ def persist(tx: Tx, argv: list[bytes]) -> bytes:
         return ZERO
     tx.log(encode(argv))
     tx.db.persist(key)
+    if tx.notifying:
+        tx.notify(GENERIC, b"persist", key)
     return ONE

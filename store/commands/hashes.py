@@ -17,6 +17,7 @@ from perdure.store.errors import (
     CommandError,
     wrong_arity,
 )
+from perdure.store.events import GENERIC, HASH
 from perdure.store.hash_value import MAX_ENTRIES, MAX_VALUE, Hash
 from perdure.store.numbers import (
     INFINITE,
@@ -78,7 +79,7 @@ def read_hash(tx: Tx, key: bytes) -> Hash | None:
     if value.__class__ is Hash:
         return value
     if value is None:
-        tx.misses += 1
+        tx.missed(key)
         return None
     raise tx.refuse(WRONG_TYPE)
 
@@ -90,6 +91,7 @@ def _set_fields(tx: Tx, argv: list[bytes]) -> int:
     key = argv[1]
     value = _find(tx, key)
     limits = tx.limits
+    is_new = value is None
     tx.log(encode(argv))
     if value is None:
         value = Hash(zip(argv[2::2], argv[3::2], strict=True))
@@ -112,6 +114,8 @@ def _set_fields(tx: Tx, argv: list[bytes]) -> int:
             value.big = len(argv[3]) > longest or len(argv[2]) > longest or len(value) > limits[MAX_ENTRIES]
         else:
             value.big = max(map(len, argv[2:])) > longest or len(value) > limits[MAX_ENTRIES]
+    if tx.notifying:
+        tx.notify_write(HASH, b"hset", key, is_new)
     return created
 
 
@@ -150,6 +154,8 @@ def hset(tx: Tx, argv: list[bytes]) -> bytes:
     if not value.big:
         longest = limits[MAX_VALUE]
         value.big = len(content) > longest or len(field) > longest or len(value) > limits[MAX_ENTRIES]
+    if tx.notifying:
+        tx.notify(HASH, b"hset", key)
     return ONE if created else ZERO
 
 
@@ -196,6 +202,8 @@ def hsetnx(tx: Tx, argv: list[bytes]) -> bytes:
         return ZERO
     tx.log(encode(argv))
     _put(tx, key, value, field, content)
+    if tx.notifying:
+        tx.notify_write(HASH, b"hset", key, value is None)
     return ONE
 
 
@@ -235,7 +243,7 @@ def hget(tx: Tx, argv: list[bytes]) -> bytes:
         content = value.get(field)
         return tx.null if content is None else bulk(content)
     if value is None:
-        tx.misses += 1
+        tx.missed(key)
         return tx.null
     raise tx.refuse(WRONG_TYPE)
 
@@ -363,6 +371,10 @@ def hdel(tx: Tx, argv: list[bytes]) -> bytes:
     else:
         for field in fields:
             value.remove(field)
+    if tx.notifying:
+        tx.notify(HASH, b"hdel", key)
+        if key not in tx.db:
+            tx.notify(GENERIC, b"del", key)
     return integer(len(fields))
 
 
@@ -451,6 +463,8 @@ def hincrby(tx: Tx, argv: list[bytes]) -> bytes:
         value[field] = content
     else:
         _put(tx, key, value, field, content)
+    if tx.notifying:
+        tx.notify_write(HASH, b"hincrby", key, value is None)
     return b":%b\r\n" % content
 
 
@@ -486,4 +500,6 @@ def hincrbyfloat(tx: Tx, argv: list[bytes]) -> bytes:
     content = print_long_double(total)
     tx.log(encode((b"HSET", key, field, content)))
     _put(tx, key, value, field, content)
+    if tx.notifying:
+        tx.notify_write(HASH, b"hincrbyfloat", key, value is None)
     return bulk(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from perdure.store import value_types
@@ -19,6 +20,7 @@ from perdure.store.errors import (
     SYNTAX,
     CommandError,
 )
+from perdure.store.events import GENERIC, NEW
 from perdure.store.numbers import parse_integer
 from perdure.store.patterns import matcher
 from perdure.store.resp import OK, ONE, ZERO, bulk, bulk_array, encode, integer, require_bytes, simple
@@ -65,6 +67,8 @@ def _delete(tx: Tx, argv: list[bytes]) -> bytes:
         value = db.remove(key)
         if value.__class__ is not bytes:
             dispose(tx, value)
+        if tx.notifying:
+            tx.notify(GENERIC, b"del", key)
         return ONE
     require_bytes(argv)
     keys = [key for key in dict.fromkeys(argv[1:]) if key in db and tx.peek(key) is not None]
@@ -73,6 +77,8 @@ def _delete(tx: Tx, argv: list[bytes]) -> bytes:
     tx.log(encode([argv[0], *keys]))
     for key in keys:
         dispose(tx, db.remove(key))
+        if tx.notifying:
+            tx.notify(GENERIC, b"del", key)
     return integer(len(keys))
 
 
@@ -132,19 +138,26 @@ def exists(tx: Tx, argv: list[bytes]) -> bytes:
         tx.lookups += 1
         if (key in db and key not in db.expires) or tx.peek(key) is not None:
             return ONE
-        tx.misses += 1
+        tx.missed(key)
         return ZERO
     require_bytes(argv)
-    if db.expires:
-        peek = tx.peek
-        return _counted(tx, argv, sum([peek(key) is not None for key in argv[1:]]))
-    return _counted(tx, argv, sum([key in db for key in argv[1:]]))
-
-
-def _counted(tx: Tx, argv: list[bytes], found: int) -> bytes:
-    """So many of the keys on a command line were found."""
+    if db.expires or tx.notifying:
+        return _count(tx, argv, tx.peek)
+    found = sum([key in db for key in argv[1:]])
     tx.lookups += len(argv) - 1
     tx.misses += len(argv) - 1 - found
+    return integer(found)
+
+
+def _count(tx: Tx, argv: list[bytes], find: Callable[[bytes], Any]) -> bytes:
+    """How many of the keys on a command line are found."""
+    found = 0
+    for key in argv[1:]:
+        if find(key) is not None:
+            found += 1
+        else:
+            tx.missed(key)
+    tx.lookups += len(argv) - 1
     return integer(found)
 
 
@@ -163,8 +176,7 @@ def _counted(tx: Tx, argv: list[bytes], found: int) -> bytes:
 )
 def touch(tx: Tx, argv: list[bytes]) -> bytes:
     """TOUCH key [key ...]"""
-    lookup = tx.lookup
-    return _counted(tx, argv, sum([lookup(key) is not None for key in argv[1:]]))
+    return _count(tx, argv, tx.lookup)
 
 
 @command(
@@ -182,7 +194,7 @@ def type_(tx: Tx, argv: list[bytes]) -> bytes:
     """TYPE key"""
     value = tx.peek(argv[1])
     if value is None:
-        tx.misses += 1
+        tx.missed(argv[1])
         return b"+none\r\n"
     return simple(value_types.of(value).name)
 
@@ -240,14 +252,14 @@ def scan(tx: Tx, argv: list[bytes]) -> bytes:
 
 
 def _of_type(tx: Tx, page: list[bytes], type_name: bytes) -> list[bytes]:
-    """Those of a page whose values have a type; as in stock each key is looked up for that."""
+    """Those of a page whose values have a type; as in stock each key is looked up, and one that has expired is none."""
     tx.lookups += len(page)
     found = []
     for key in page:
         value = tx.peek(key)
         if value is None:
-            tx.misses += 1
-        elif value_types.of(value).name == type_name:
+            tx.missed(key)
+        if (b"none" if value is None else value_types.of(value).name) == type_name:
             found.append(key)
     return found
 
@@ -316,6 +328,10 @@ def _rename(tx: Tx, argv: list[bytes], only_new: bool) -> bytes:
     deadline_ms = db.expires.get(source)
     db.remove(source)
     _place(tx, db, target, value, deadline_ms)
+    if tx.notifying:
+        tx.notify(NEW, b"new", target)
+        tx.notify(GENERIC, b"rename_from", source)
+        tx.notify(GENERIC, b"rename_to", target)
     return ONE if only_new else OK
 
 
@@ -401,6 +417,10 @@ def move(tx: Tx, argv: list[bytes]) -> bytes:
     deadline_ms = db.expires.get(key)
     db.remove(key)
     _place(tx, tx.keyspace.databases[index], key, value, deadline_ms)
+    if tx.notifying:
+        tx.notify(NEW, b"new", key, index)
+        tx.notify(GENERIC, b"move_from", key)
+        tx.notify(GENERIC, b"move_to", key, index)
     return ONE
 
 
@@ -436,12 +456,15 @@ def copy(tx: Tx, argv: list[bytes]) -> bytes:
     value = tx.lookup(source)
     tx.lookups += 1
     if value is None:
-        tx.misses += 1
+        tx.missed(source)
     if value is None or (_exists_in(tx, index, target) and not replace):
         return ZERO
     twin = value_types.of(value).copy(value)
     tx.log(encode(argv))
     _place(tx, tx.keyspace.databases[index], target, twin, tx.db.expires.get(source))
+    if tx.notifying:
+        tx.notify(NEW, b"new", target, index)
+        tx.notify(GENERIC, b"copy_to", target, index)
     return ONE
 
 

@@ -127,9 +127,13 @@ def _options(argv: list[bytes]) -> tuple[bool, bool, bool, int]:
 
 def _strings(tx: Tx, argv: list[bytes]) -> list[bytes]:
     """Both strings; a key that does not exist has the empty one."""
-    values = [tx.lookup(key) for key in argv[1:3]]
-    tx.lookups += 2
-    tx.misses += values.count(None)
+    values = []
+    for key in argv[1:3]:
+        value = tx.lookup(key)
+        tx.lookups += 1
+        if value is None:
+            tx.missed(key)
+        values.append(value)
     for value in values:
         if not (value is None or value.__class__ is bytes or value.__class__ is bytearray):
             raise CommandError(LCS_NOT_STRINGS)

@@ -18,7 +18,7 @@ from perdure.store.errors import (
     WRONG_TYPE,
     CommandError,
 )
-from perdure.store.events import GENERIC, NEW, SET
+from perdure.store.events import GENERIC, SET
 from perdure.store.numbers import parse_integer, read_integer
 from perdure.store.resp import ZERO, encode, integer, set_head
 from perdure.store.set_value import AnySet, IntSet, Set, make
@@ -127,9 +127,7 @@ def _store(tx: Tx, argv: list[bytes], event: bytes, value: AnySet | None) -> byt
         dispose(tx, old)
     db.replace(key, value)
     if tx.notifying:
-        if old is None:
-            tx.notify(NEW, b"new", key)
-        tx.notify(SET, event, key)
+        tx.notify_write(SET, event, key, old is None)
     return integer(len(value))
 
 

@@ -35,7 +35,7 @@ from perdure.store.errors import (
 )
 from perdure.store.events import GENERIC, SET
 from perdure.store.numbers import INT64_MIN, parse_integer
-from perdure.store.resp import BULK_HEADS, CRLF, EMPTY_ARRAY, array_head, bulk, bulks, encode, set_head
+from perdure.store.resp import BULK_HEADS, CRLF, EMPTY_ARRAY, array_head, bulk, bulks, encode, require_bytes, set_head
 from perdure.store.set_value import AnySet, IntSet, Set, make
 from perdure.store.tx import Tx
 
@@ -72,6 +72,9 @@ def spop(tx: Tx, argv: list[bytes]) -> bytes:
     key = argv[1]
     db = tx.db
     value = db.get(key)
+    if value is None:
+        require_bytes((key,))
+        return tx.null
     if value.__class__ is not Set or key in db.expires:
         found = find_set(tx, key)
         if not isinstance(found, Set):

@@ -89,18 +89,17 @@ def _add(tx: Tx, argv: list[bytes]) -> int:
     """SADD of whatever there is: how many members were new."""
     key = argv[1]
     value = find_set(tx, key)
-    fresh = dict.fromkeys(argv[2:])
-    if value is not None:
+    if value is None:
+        fresh = dict.fromkeys(argv[2:])
+    else:
         has = value.has
-        fresh = {member: None for member in fresh if not has(member)}
+        fresh = {member: None for member in argv[2:] if not has(member)}
         if not fresh:
             return 0
     tx.log(encode(argv))
     put_members(tx, key, value, fresh)
     if tx.notifying:
-        if value is None:
-            tx.notify(NEW, b"new", key)
-        tx.notify(SET, b"sadd", key)
+        tx.notify_write(SET, b"sadd", key, value is None)
     return len(fresh)
 
 

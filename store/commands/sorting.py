@@ -23,7 +23,7 @@ from perdure.store.command import DENYOOM, LOGGED, MOVABLE_KEYS, READONLY, WRITE
 from perdure.store.commands.keys import dispose
 from perdure.store.database import Keyspace
 from perdure.store.errors import OUT_OF_RANGE, SCORES_NOT_DOUBLES, SYNTAX, WRONG_TYPE, CommandError
-from perdure.store.events import GENERIC, LIST, NEW
+from perdure.store.events import GENERIC, LIST
 from perdure.store.hash_value import Hash
 from perdure.store.numbers import parse_integer, read_double, read_long_double
 from perdure.store.resp import ZERO, array_head, bulk, encode, integer
@@ -239,9 +239,7 @@ def _store(tx: Tx, key: bytes, elements: list[bytes]) -> bytes:
         dispose(tx, old)
     db.replace(key, aside.db.remove(key))
     if tx.notifying:
-        if old is None:
-            tx.notify(NEW, b"new", key)
-        tx.notify(LIST, b"sortstore", key)
+        tx.notify_write(LIST, b"sortstore", key, old is None)
     return integer(len(elements))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from perdure.store.command import DENYOOM, FAST, WRITE
 from perdure.store.commands.strings import WRITE_FAST, WRITE_SLOW, key_spec, string_command
 from perdure.store.errors import OFFSET_OUT_OF_RANGE, STRING_TOO_LONG, CommandError
+from perdure.store.events import STRING
 from perdure.store.numbers import parse_integer
 from perdure.store.resp import encode, integer
 from perdure.store.string_value import changeable
@@ -34,6 +35,8 @@ def append(tx: Tx, argv: list[bytes]) -> bytes:
     if value is None:
         tx.log(encode(argv))
         tx.db.replace(key, more)
+        if tx.notifying:
+            tx.notify_write(STRING, b"append", key, True)
         return integer(len(more))
     if len(value) + len(more) > tx.max_bulk_bytes:
         raise CommandError(STRING_TOO_LONG)
@@ -42,6 +45,8 @@ def append(tx: Tx, argv: list[bytes]) -> bytes:
         tx.log(encode(argv))
         changed += more
         tx.db[key] = changed
+        if tx.notifying:
+            tx.notify_write(STRING, b"append", key, False)
         return integer(len(changed))
     return integer(len(value))
 
@@ -79,4 +84,6 @@ def setrange(tx: Tx, argv: list[bytes]) -> bytes:
         tx.db.replace(key, changed)
     else:
         tx.db[key] = changed
+    if tx.notifying:
+        tx.notify_write(STRING, b"setrange", key, value is None)
     return integer(len(changed))

@@ -25,6 +25,7 @@ from perdure.store.errors import (
     invalid_expire,
     wrong_arity,
 )
+from perdure.store.events import EXPIRED, GENERIC, NEW, STRING
 from perdure.store.numbers import INT64_MAX, parse_integer
 from perdure.store.resp import BULK_HEADS, CRLF, OK, ONE, ZERO, array_head, bulk, encode, integer
 from perdure.store.tx import Tx
@@ -73,8 +74,7 @@ def get(tx: Tx, argv: list[bytes]) -> bytes:
         except IndexError:
             return bulk(value)
     if value is None:
-        tx.lookup(key)  # which refuses a key that is not bytes
-        tx.misses += 1
+        tx.missed(key)
         return tx.null
     if value.__class__ is bytearray:
         return bulk(value)
@@ -107,7 +107,7 @@ def mget(tx: Tx, argv: list[bytes]) -> bytes:
             parts.append(bulk(value))
         else:
             if value is None:
-                tx.misses += 1
+                tx.missed(key)
             parts.append(tx.null)
     tx.lookups += len(argv) - 1
     return _join(parts)
@@ -237,10 +237,35 @@ def _deadline(tx: Tx, time: bytes, given: int, name: bytes) -> int:
     return deadline_ms
 
 
+_THERE, _ABSENT, _EXPIRED = range(3)
+
+
+def _presence(tx: Tx, key: bytes) -> int:
+    """Is a key there that is about to be written, or has it expired?  Only who listens needs to know."""
+    db = tx.db
+    if key not in db:
+        return _ABSENT
+    return _EXPIRED if db.expires.get(key, tx.now_ms + 1) <= tx.now_ms else _THERE
+
+
+def _tell_set(tx: Tx, key: bytes, before: int, expires: bool = False) -> None:
+    """A key was set, and given a deadline; ``before`` is its ``_presence`` then."""
+    if before == _EXPIRED:
+        tx.notify(EXPIRED, b"expired", key)
+    if before != _THERE:
+        tx.notify(NEW, b"new", key)
+    tx.notify(STRING, b"set", key)
+    if expires:
+        tx.notify(GENERIC, b"expire", key)
+
+
 def _store(tx: Tx, key: bytes, value: bytes) -> None:
     """Log SET key value, and do it."""
+    before = _presence(tx, key) if tx.notifying else _THERE
     tx.log(encode((b"SET", key, value)))
     tx.db.replace(key, value)
+    if tx.notifying:
+        _tell_set(tx, key, before)
 
 
 def _store_until(tx: Tx, key: bytes, value: bytes, deadline_ms: int) -> None:
@@ -254,12 +279,15 @@ def _store_until(tx: Tx, key: bytes, value: bytes, deadline_ms: int) -> None:
         ))  # fmt: skip
     except IndexError:
         record = encode((b"SET", key, value, b"PXAT", until))
+    before = _presence(tx, key) if tx.notifying else _THERE
     tx.log(record)
     db = tx.db
     if key not in db:
         db.order.append(key)
     db[key] = value
     db.expire_at(key, deadline_ms)
+    if tx.notifying:
+        _tell_set(tx, key, before, True)
 
 
 @string_command(
@@ -289,6 +317,9 @@ def set_(tx: Tx, argv: list[bytes]) -> bytes:
     if len(argv) != 3:
         return _set_with_options(tx, argv)
     _, key, value = argv
+    if tx.notifying:
+        _store(tx, key, value)
+        return OK
     try:
         record = _join((b"*3\r\n$3\r\nSET\r\n", BULK_HEADS[len(key)], key, CRLF, BULK_HEADS[len(value)], value, CRLF))
     except IndexError:
@@ -327,6 +358,8 @@ def _set_with_options(tx: Tx, argv: list[bytes]) -> bytes:
     elif given & _KEEPTTL and old is not None:
         tx.log(encode((b"SET", key, value, b"KEEPTTL")))
         tx.db[key] = value
+        if tx.notifying:
+            _tell_set(tx, key, _THERE)
     else:
         _store(tx, key, value)
     return reply
@@ -419,6 +452,8 @@ def _store_pairs(tx: Tx, argv: list[bytes]) -> None:
     expires = db.expires
     append = db.order.append
     for key, value in zip(argv[1::2], argv[2::2], strict=True):
+        if tx.notifying:
+            _tell_set(tx, key, _presence(tx, key))
         if key not in db:
             append(key)
         elif expires and key in expires:
@@ -494,6 +529,8 @@ def getdel(tx: Tx, argv: list[bytes]) -> bytes:
         return tx.null
     tx.log(encode((b"DEL", key)))
     tx.db.remove(key)
+    if tx.notifying:
+        tx.notify(GENERIC, b"del", key)
     return bulk(value)
 
 
@@ -524,10 +561,16 @@ def getex(tx: Tx, argv: list[bytes]) -> bytes:
         if deadline_ms <= tx.now_ms:
             tx.log(encode((b"DEL", key)))
             db.remove(key)
+            event = b"del"
         else:
             tx.log(encode((b"PEXPIREAT", key, b"%d" % deadline_ms)))
             db.expire_at(key, deadline_ms)
+            event = b"expire"
+        if tx.notifying:
+            tx.notify(GENERIC, event, key)
     elif given & _PERSIST and key in db.expires:
         tx.log(encode((b"PERSIST", key)))
         db.persist(key)
+        if tx.notifying:
+            tx.notify(GENERIC, b"persist", key)
     return bulk(value)

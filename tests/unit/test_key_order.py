@@ -30,12 +30,20 @@ class Table(dict[bytes, None]):
             self.order.removed(key)
             self.steady.discard(key)
 
+    def take(self, rng: Random) -> bytes:
+        at = self.order.draw(rng)
+        key = self.order.entries[at]
+        del self[key]
+        self.order.drop(at)
+        self.steady.discard(key)
+        return key
+
 
 def names(numbers: range) -> list[bytes]:
     return [b"%d" % n for n in numbers]
 
 
-step = st.tuples(st.sampled_from(["add", "drop", "page", "churn"]), st.integers(0, 400), st.integers(1, 60))
+step = st.tuples(st.sampled_from(["add", "drop", "take", "page", "churn"]), st.integers(0, 400), st.integers(1, 60))
 
 
 @settings(max_examples=150, deadline=None)
@@ -53,6 +61,10 @@ def test_a_scan_returns_every_key_that_stays(size: int, steps: list[tuple[str, i
         elif kind == "drop":
             for i in range(many):
                 table.drop(b"%d" % (n + i))
+        elif kind == "take":
+            rng = Random(n)
+            for _ in range(min(many, len(table))):
+                table.take(rng)
         elif kind == "churn":
             for i in range(many * 4):
                 table.add(b"c%d.%d" % (n, i))
@@ -114,6 +126,17 @@ def test_a_scan_that_deletes_what_it_sees_sees_everything() -> None:
             table.drop(key)
     assert len(seen) == 5000
     assert not table
+
+
+def test_taking_at_random_leaves_no_holes_and_moves_the_list_never() -> None:
+    table = Table(names(range(5000)))
+    entries = table.order.entries
+    rng = Random(5)
+    taken = [table.take(rng) for _ in range(4000)]
+    assert len(set(taken)) == 4000
+    assert table.order.entries is entries
+    assert len(entries) == 1000
+    table.order._check(table)
 
 
 def test_any_cursor_is_harmless() -> None:
