@@ -21,7 +21,7 @@ from perdure.store.errors import (
     SYNTAX,
     CommandError,
 )
-from perdure.store.events import STRING
+from perdure.store.events import NEW, STRING
 from perdure.store.numbers import parse_integer, read_integer
 from perdure.store.resp import array, encode, integer
 from perdure.store.tx import Tx
@@ -132,7 +132,8 @@ def bitfield(tx: Tx, argv: list[bytes]) -> bytes:
     tx.lookups += last_bit < 0
     value = tx.lookup_string(key)
     if last_bit < 0:
-        tx.misses += value is None
+        if value is None:
+            tx.missed(key)
         return array(_run(tx, Fields(value or b""), operations, False)[0])
     target, padding = prepare(value, last_bit)
     fields = Fields(target)
@@ -143,8 +144,11 @@ def bitfield(tx: Tx, argv: list[bytes]) -> bytes:
         target += padding
         fields.apply(target)
     store(tx, key, target, value is None)
-    if changed and tx.notifying:
-        tx.notify(STRING, b"setbit", key)
+    if tx.notifying:
+        if value is None:
+            tx.notify(NEW, b"new", key)
+        if changed:
+            tx.notify(STRING, b"setbit", key)
     return array(replies)
 
 

@@ -87,7 +87,7 @@ def setbit(tx: Tx, argv: list[bytes]) -> bytes:
     changed[offset >> 3] ^= (old ^ wanted) << (~offset & 7)
     store(tx, key, changed, value is None)
     if tx.notifying:
-        tx.notify(STRING, b"setbit", key)
+        tx.notify_write(STRING, b"setbit", key, value is None)
     return ONE if old else ZERO
 
 
@@ -233,15 +233,16 @@ def bitop(tx: Tx, argv: list[bytes]) -> bytes:
         tx.lookups += 1
         value = tx.lookup_string(key)
         if value is None:
-            tx.misses += 1
+            tx.missed(key)
         values.append(value or b"")
     result = bits.combine(operation, values)
     if result:
+        is_new = tx.notifying != 0 and tx.lookup(target) is None
         tx.log(encode(argv))
         tx.db.replace(target, result)
         if tx.notifying:
-            tx.notify(STRING, b"set", target)
-    elif tx.lookup(target) is not None:
+            tx.notify_write(STRING, b"set", target, is_new)
+    elif target in tx.db:
         tx.log(encode((b"DEL", target)))
         tx.db.remove(target)
         if tx.notifying:

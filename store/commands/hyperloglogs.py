@@ -102,7 +102,7 @@ def pfadd(tx: Tx, argv: list[bytes]) -> bytes:
     else:
         tx.db[key] = changed
     if tx.notifying:
-        tx.notify(STRING, b"pfadd", key)
+        tx.notify_write(STRING, b"pfadd", key, value is None)
     return ONE
 
 
@@ -164,7 +164,7 @@ def _merged(tx: Tx, keys: list[bytes]) -> bytes:
         tx.lookups += 1
         value = _find(tx, key)
         if value is None:
-            tx.misses += 1
+            tx.missed(key)
         else:
             merged = hll.larger(merged, hll.registers_of(value))
     return merged
@@ -205,7 +205,7 @@ def pfmerge(tx: Tx, argv: list[bytes]) -> bytes:
     else:
         tx.db[target] = changed
     if tx.notifying:
-        tx.notify(STRING, b"pfadd", target)
+        tx.notify_write(STRING, b"pfadd", target, old is None)
     return OK
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 
-import oracle_keys_lines  # noqa: F401 - plugs in its generators
-import oracle_sets_lines  # noqa: F401
 import pytest
 from oracle_harness import Argv, Oracle, Ours, compare, plain, read_frame, words
 from oracle_lines import KEYS, Lines
@@ -19,6 +19,9 @@ from oracle_lines import KEYS, Lines
 from perdure.store.events import EXPIRED, LETTERS, NEW, STRING
 from perdure.store.expiry import expire_cycle
 from perdure.store.resp import encode
+
+for _module in sorted(Path(__file__).parent.parent.glob("oracle_*_lines.py")):
+    import_module(_module.stem)  # plugs in its generators
 
 pytestmark = pytest.mark.oracle
 
