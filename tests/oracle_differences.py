@@ -21,20 +21,7 @@ def _int_for_embstr(argv: list[bytes], theirs: bytes, ours: bytes) -> bool:
     return question == [b"OBJECT", b"REFCOUNT"] and theirs == b":1\r\n" and ours == b":2147483647\r\n"
 
 
-def _stale_errno(argv: list[bytes], theirs: bytes, ours: bytes) -> bool:
-    return (
-        argv[0].upper() in (b"SORT", b"SORT_RO")
-        and theirs == b"-ERR One or more scores can't be converted into double\r\n"
-        and not ours.startswith(b"-")
-    )
-
-
 ALLOWED = [
-    Difference(
-        "Stock's SORT looks at errno behind strtod and does not clear it before, so that after a command whose number "
-        "was out of range it finds whole numbers inconvertible.",
-        _stale_errno,
-    ),
     Difference(
         "A whole number that INCRBYFLOAT left: stock says embstr, and not shared, until its next restart, and int from "
         "then on. We have no state beside the value that could say which, and say int at once.",
