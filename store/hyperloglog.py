@@ -238,6 +238,7 @@ def dense_raise(value: bytearray, index: int, rank: int) -> bool:
 
 
 _STEP = 64
+SMALL_STEP = 8
 _SPANS = _table(lambda b: b + 1 if b < 64 else (b & 3) + 1)
 _XZEROS = bytes(range(64, 128))
 
@@ -246,13 +247,16 @@ class SparseEditor:
     """Raises registers of a sparse HyperLogLog, whose string it owns; indexes may only grow from call to call.
 
     ``value`` is the string, which has become dense if ``raise_register`` had to promote it.
+    Opcodes are looked for ``step`` bytes at a time, at least four opcodes, and from the step
+    before the one where the last was found on: nothing before that changes any more.
     """
 
-    __slots__ = ("_first", "_from", "limit", "value")
+    __slots__ = ("_first", "_from", "limit", "step", "value")
 
-    def __init__(self, value: bytearray, limit: int) -> None:
+    def __init__(self, value: bytearray, limit: int, step: int = _STEP) -> None:
         self.value = value
         self.limit = limit
+        self.step = step
         self._from = HEADER_BYTES
         self._first = 0
 
@@ -286,12 +290,12 @@ class SparseEditor:
         """The opcode of a register: where the one before it begins (0 if none), where it begins, its first register."""
         value = self.value
         before, at, first = 0, self._from, self._first
-        end = len(value)
+        end, step = len(value), self.step
         step_at, step_first = at, first
         while at < end:
             self._from, self._first = step_at, step_first
             step_at, step_first = at, first
-            block = value[at : at + _STEP]
+            block = value[at : at + step]
             if len(block.translate(None, _XZEROS)) == len(block):
                 spans = sum(block.translate(_SPANS))
                 if first + spans <= index:
@@ -299,7 +303,7 @@ class SparseEditor:
                     before = at - 1
                     first += spans
                     continue
-            stop = at + _STEP
+            stop = at + step
             while at < stop and at < end:
                 byte = value[at]
                 wide = 64 <= byte < 128

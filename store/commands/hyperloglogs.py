@@ -193,9 +193,9 @@ def pfmerge(tx: Tx, argv: list[bytes]) -> bytes:
     if any((value := tx.lookup(key)) is not None and not hll.is_sparse(value) for key in argv[1:]):
         changed = hll.dense(changed, merged)
     else:
-        editor = hll.SparseEditor(changed, tx.limits[MAX_SPARSE])
-        for index, rank in enumerate(merged):
-            if rank:
+        editor = hll.SparseEditor(changed, tx.limits[MAX_SPARSE], hll.SMALL_STEP)
+        for index, (held, rank) in enumerate(zip(hll.registers_of(changed), merged, strict=True)):
+            if held < rank:
                 editor.raise_register(index, rank)
         changed = editor.value
     tx.log(encode(argv))
