@@ -40,16 +40,19 @@ FOR_EVER = 0
 def deadline_of_seconds(tx: Tx, text: bytes) -> int:
     """The unix ms at which a timeout in seconds, perhaps with a fraction, passes; ``FOR_EVER`` for 0.
 
-    Stock counts in long doubles and rounds up to whole ms.
+    Stock counts in long doubles and rounds up to whole ms; what does not go into 64 bits
+    is the most negative number there is to it, infinity too.
     """
     value = read_long_double(text)
     if value is None:
         raise CommandError(TIMEOUT_NOT_A_FLOAT)
     m, e = value
     if e > 64:  # 2**64 s at least, or infinite
-        raise CommandError(TIMEOUT_NEGATIVE if text.lstrip().startswith(b"-") else TIMEOUT_OUT_OF_RANGE)
+        raise CommandError(TIMEOUT_NEGATIVE)
     m *= 1000
     span_ms = m << e if e >= 0 else -(-m >> -e)
+    if span_ms > INT64_MAX:
+        raise CommandError(TIMEOUT_NEGATIVE)
     return _deadline(tx, span_ms)
 
 

@@ -227,9 +227,10 @@ class StockServer(ServerProcess):
 
 # ---- what a server holds ---------------------------------------------------------------
 
-_READ: dict[bytes, tuple[str, Any]] = {
-    b"string": ("GET", lambda reply: reply),
-    b"hash": ("HGETALL", lambda reply: tuple(sorted(reply.items()))),
+_READ: dict[bytes, tuple[tuple[str, ...], Any]] = {
+    b"string": (("GET",), lambda reply: reply),
+    b"list": (("LRANGE", "0", "-1"), tuple),
+    b"hash": (("HGETALL",), lambda reply: tuple(sorted(reply.items()))),
 }
 State = dict[tuple[int, bytes], tuple[bytes, Any, int]]
 
@@ -246,7 +247,8 @@ def read_state(server: ServerProcess, databases: int = 16) -> State:
                 pipe.pexpiretime(key)
             facts = pipe.execute()
             for key, kind in zip(keys, facts[::2], strict=True):
-                pipe.execute_command(_READ[kind][0], key)
+                name, *options = _READ[kind][0]
+                pipe.execute_command(name, key, *options)
             for key, kind, deadline, reply in zip(keys, facts[::2], facts[1::2], pipe.execute(), strict=True):
                 out[index, key] = (kind, _READ[kind][1](reply), deadline)
     return out

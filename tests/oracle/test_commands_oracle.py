@@ -6,6 +6,7 @@ from typing import Any
 
 import oracle_bits_lines  # noqa: F401 - plugs in its generators
 import oracle_keys_lines  # noqa: F401 - plugs in its generators
+import oracle_lists_lines  # noqa: F401
 import oracle_sets_lines  # noqa: F401
 import pytest
 from oracle_harness import (
@@ -86,7 +87,7 @@ def test_every_command_is_among_the_generated_lines() -> None:
     ours = Ours()
     worked: set[bytes] = set()
     failed: set[bytes] = set()
-    for argv in Lines(1).many(100_000):
+    for argv in Lines(1).many(1000 * len(COMMANDS)):
         entry = find(argv)
         reply = ours(*argv)
         if entry is not None:
