@@ -17,7 +17,8 @@ until then it costs nothing.  Keys that nobody used since are idle since that ca
 never too long, so who deletes what is idle long enough deletes nothing in use.
 
 Invariants (``_check``): every key of ``expires`` is in the dict; ``order`` and
-``deadlines`` know every key they must; no aggregate is empty; ``uses`` knows no key
+``deadlines`` know every key they must; no aggregate is empty, but for those that a
+key outlives (streams, which are true without an entry, too); ``uses`` knows no key
 that is not there.
 """
 
@@ -114,7 +115,7 @@ class Database(dict[bytes, Any]):
 
     def _check(self) -> None:
         assert all(key in self for key in self.expires)
-        assert all(value.__class__ in (bytes, bytearray) or len(value) for value in self.values())
+        assert all(value.__class__ in (bytes, bytearray) or value for value in self.values())
         self.order._check(self)
         self.deadlines._check(self.expires)
         assert self.uses is None or all(key in self for key in self.uses.times)

@@ -355,3 +355,82 @@ def unknown_debug(subcommand: bytes) -> bytes:
 def config_not_rewritten(reason: bytes) -> bytes:
     """CONFIG REWRITE could not write the file; ``reason`` is the system's word for it."""
     return b"ERR Rewriting config file: %b" % reason
+
+
+# ---- streams -------------------------------------------------------------------
+
+INVALID_STREAM_ID = b"ERR Invalid stream ID specified as stream command argument"
+INVALID_INTERVAL_START = b"ERR invalid start ID for the interval"
+INVALID_INTERVAL_END = b"ERR invalid end ID for the interval"
+XADD_ZERO_ID = b"ERR The ID specified in XADD must be greater than 0-0"
+XADD_SMALL_ID = b"ERR The ID specified in XADD is equal or smaller than the target stream top item"
+XADD_EXHAUSTED = b"ERR The stream has exhausted the last possible ID, unable to add more items"
+XADD_TOO_LARGE = b"ERR Elements are too large to be stored"
+TRIM_TWICE = b"ERR syntax error, MAXLEN and MINID options at the same time are not compatible"
+MAXLEN_NEGATIVE = b"ERR The MAXLEN argument must be >= 0."
+LIMIT_NEGATIVE = b"ERR The LIMIT argument must be >= 0."
+LIMIT_WITHOUT_TRIM = b"ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"
+LIMIT_WITHOUT_TILDE = b"ERR syntax error, LIMIT cannot be used without the special ~ option"
+XTRIM_WITHOUT_TRIM = b"ERR syntax error, XTRIM must be called with a trimming strategy"
+ENTRIES_ADDED_NEGATIVE = b"ERR entries_added must be positive"
+XSETID_BELOW_DELETED = b"ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id"
+XSETID_BELOW_TOP = b"ERR The ID specified in XSETID is smaller than the target stream top item"
+XSETID_ADDED_BELOW_LENGTH = b"ERR The entries_added specified in XSETID is smaller than the target stream length"
+UNBALANCED_STREAMS = (
+    b"ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."
+)
+GROUP_IN_XREAD = b"ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead."
+NOACK_IN_XREAD = b"ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead."
+GROUP_MISSING = b"ERR Missing GROUP option for XREADGROUP"
+DOLLAR_IN_XREADGROUP = (
+    b"ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by "
+    b"specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set."
+)
+GREATER_IN_XREAD = (
+    b"ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
+)
+STREAM_GONE = b"UNBLOCKED the stream key no longer exists"
+GROUP_GONE = b"NOGROUP the consumer group this client was blocked on no longer exists"
+XGROUP_NEEDS_KEY = (
+    b"ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM "
+    b"option to create an empty stream automatically."
+)
+BUSY_GROUP = b"BUSYGROUP Consumer Group name already exists"
+BAD_ENTRIES_READ = b"ERR value for ENTRIESREAD must be positive or -1"
+XCLAIM_MIN_IDLE = b"ERR Invalid min-idle-time argument for XCLAIM"
+XAUTOCLAIM_MIN_IDLE = b"ERR Invalid min-idle-time argument for XAUTOCLAIM"
+XCLAIM_IDLE = b"ERR Invalid IDLE option argument for XCLAIM"
+XCLAIM_TIME = b"ERR Invalid TIME option argument for XCLAIM"
+XCLAIM_RETRYCOUNT = b"ERR Invalid RETRYCOUNT option argument for XCLAIM"
+COUNT_NOT_POSITIVE = b"ERR COUNT must be > 0"
+
+
+def _until_nul(word: bytes) -> bytes:
+    """A client's word as C prints it whole: up to a NUL byte."""
+    return word.partition(b"\0")[0]
+
+
+def no_group(key: bytes, group: bytes) -> bytes:
+    """XPENDING, XCLAIM, XAUTOCLAIM: there is no such key, or it has no such group."""
+    return b"NOGROUP No such key '%b' or consumer group '%b'" % (_until_nul(key), _until_nul(group))
+
+
+def no_group_to_read(key: bytes, group: bytes) -> bytes:
+    """XREADGROUP: the same."""
+    return no_group(key, group) + b" in XREADGROUP with GROUP option"
+
+
+def no_group_of_key(key: bytes, group: bytes) -> bytes:
+    """XGROUP, XINFO: the key has no such group."""
+    return b"NOGROUP No such consumer group '%b' for key name '%b'" % (_until_nul(group), _until_nul(key))
+
+
+def unknown_xclaim_option(word: bytes) -> bytes:
+    """``word`` is no option of XCLAIM, or has no argument behind it."""
+    return b"ERR Unrecognized XCLAIM option '%b'" % _until_nul(word)
+
+
+def bad_subcommand(subcommand: bytes, name: bytes) -> bytes:
+    """A subcommand that read its arguments itself and could not; ``name`` is the container in upper case."""
+    shown = _shown(subcommand, 128)
+    return b"ERR unknown subcommand or wrong number of arguments for '%b'. Try %b HELP." % (shown, name)

@@ -38,7 +38,7 @@ _TYPES = {
     "key": "key newkey source destination key1 key2 sourcekey destkey",
     "integer": "seconds milliseconds count db destination-db index index1 index2 offset start end stop increment "
     "decrement numkeys cursor length len port client-id protover numreplicas numlocal bit rank num-matches maxlen "
-    "limit",
+    "limit entries-added entries-read",
     "double": "timeout score longitude latitude radius width height weight float-increment",
     "pattern": "pattern",
     "unix-time": "unix-time-seconds unix-time-milliseconds",

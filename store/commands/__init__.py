@@ -6,6 +6,8 @@ Importing this package registers all of them in the one command table.
 from perdure.store.commands import (
     bitfields,
     bits,
+    claims,
+    consumer_groups,
     counters,
     expiry,
     hash_pages,
@@ -22,6 +24,9 @@ from perdure.store.commands import (
     set_draws,
     sets,
     sorting,
+    stream_info,
+    stream_reads,
+    streams,
     string_edits,
     strings,
 )
@@ -29,6 +34,8 @@ from perdure.store.commands import (
 __all__ = [
     "bitfields",
     "bits",
+    "claims",
+    "consumer_groups",
     "counters",
     "expiry",
     "hash_pages",
@@ -45,6 +52,9 @@ __all__ = [
     "set_draws",
     "sets",
     "sorting",
+    "stream_info",
+    "stream_reads",
+    "streams",
     "string_edits",
     "strings",
 ]

@@ -8,6 +8,7 @@ import oracle_bits_lines  # noqa: F401 - plugs in its generators
 import oracle_keys_lines  # noqa: F401 - plugs in its generators
 import oracle_lists_lines  # noqa: F401
 import oracle_sets_lines  # noqa: F401
+import oracle_streams_lines  # noqa: F401
 import pytest
 from oracle_harness import (
     Oracle,

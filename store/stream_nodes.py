@@ -1,0 +1,220 @@
+"""The nodes of a stream: runs of consecutive entries, cut where stock cuts its own.
+
+Stock keeps entries in listpacks that are the leaves of a radix tree, and what a
+client sees depends on where one ends: ``~`` trims whole nodes, XINFO counts them.
+So a node here ends where stock's would, by ``stream-node-max-entries`` and
+``stream-node-max-bytes``, for which each node knows how long its listpack would be.
+A deleted entry stays in a listpack as a tombstone; here it is gone, and its bytes
+and its number are kept.
+
+A listpack is 6 bytes of head, elements, 1 byte of end.  An element is an integer of
+1, 2, 3, 4, 5 or 9 bytes, or a string of 1, 2 or 5 bytes of head (by length below 64,
+below 4096, above), and behind it its own length in 1 to 5 bytes.  A string that is the
+canonical form of a 64-bit integer is stored as one.  The elements of a stream's node::
+
+    node  = count deleted n-fields field*n 0 entry*
+    entry = flags ms-difference seq-difference [n-fields] (value*n | (field value)*n) n-elements
+
+where an entry whose fields are those of the node leaves them out.
+
+Invariants (``_check``): ids ascend and lie in [first, last]; ``items`` are as many;
+``size`` is what the elements above add up to, as far as the entries are there.
+
+It must not know: streams, commands, replies.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from itertools import pairwise
+
+from perdure.store.numbers import read_integer
+from perdure.store.stream_ids import SEQ_MAX
+
+MAX_LISTPACK = 1 << 30
+"""No listpack grows beyond that, whatever the options say, and no entry is longer."""
+
+_FRAME = 7
+_INT64_CHARS = 20
+
+
+def int_size(n: int) -> int:
+    """Bytes of an integer element, its length behind it included."""
+    if 0 <= n < 128:
+        return 2
+    if -4096 <= n < 4096:
+        return 3
+    if -32768 <= n < 32768:
+        return 4
+    if -(1 << 23) <= n < 1 << 23:
+        return 5
+    if -(1 << 31) <= n < 1 << 31:
+        return 6
+    return 10
+
+
+def text_size(text: bytes) -> int:
+    """Bytes of a string's element."""
+    n = len(text)
+    if n <= _INT64_CHARS and (text.isdigit() or text[:1] == b"-"):
+        number = read_integer(text)
+        if number is not None:
+            return int_size(number)
+    n += 1 if n < 64 else 2 if n < 4096 else 5
+    return n + (1 if n < 128 else 2 if n < 16383 else 3 if n < 2097151 else 4 if n < 268435455 else 5)
+
+
+def signed(n: int) -> int:
+    """An unsigned 64-bit difference as C stores it in a signed number."""
+    n &= SEQ_MAX
+    return n - (1 << 64) if n >> 63 else n
+
+
+class Node:
+    """A run of entries.
+
+    ``first``   the id that the node began with, there or not
+    ``last``    the id that was last added, there or not
+    ``ids``     the ids of the entries that are there
+    ``items``   their fields and values: a RESP array, as replies and records have it
+    ``fields``  the fields of the entry that the node began with
+    ``dead``    how many entries were deleted
+    ``size``    bytes of the listpack without its two counters
+    """
+
+    __slots__ = ("dead", "fields", "first", "ids", "items", "last", "size")
+
+    def __init__(self, first: int, fields: list[bytes]) -> None:
+        self.first = first
+        self.last = first
+        self.ids: list[int] = []
+        self.items: list[bytes] = []
+        self.fields = fields
+        self.dead = 0
+        self.size = _FRAME + int_size(len(fields)) + sum(map(text_size, fields)) + 2
+
+    def takes(self, length: int, max_entries: int, max_bytes: int) -> bool:
+        """Would stock add an entry whose fields and values have ``length`` bytes to this node?"""
+        count = len(self.ids)
+        dead = self.dead
+        counters = 4 if count < 128 and dead < 128 else int_size(count) + int_size(dead)
+        if not 0 < max_bytes <= MAX_LISTPACK:
+            max_bytes = MAX_LISTPACK
+        return self.size + counters + length < max_bytes and (not max_entries or count + dead < max_entries)
+
+    def append(self, entry_id: int, fields: list[bytes], values: list[bytes], item: bytes) -> None:
+        """Add an entry behind the others."""
+        self.ids.append(entry_id)
+        self.items.append(item)
+        self.last = entry_id
+        self.size += self._entry_size(entry_id, fields, values)
+
+    def _entry_size(self, entry_id: int, fields: list[bytes], values: list[bytes]) -> int:
+        first = self.first
+        n = len(fields)
+        size = 2 + int_size(signed((entry_id >> 64) - (first >> 64))) + sum(map(text_size, values))
+        size += int_size(signed((entry_id & SEQ_MAX) - (first & SEQ_MAX)))
+        if fields == self.fields:
+            return size + int_size(n + 3)
+        return size + int_size(2 * n + 4) + int_size(n) + sum(map(text_size, fields))
+
+    def find(self, entry_id: int) -> int:
+        """Where an id is in ``ids``, -1 if nowhere."""
+        at = bisect_left(self.ids, entry_id)
+        return at if at < len(self.ids) and self.ids[at] == entry_id else -1
+
+    def bounds(self, start: int, end: int) -> tuple[int, int]:
+        """The slice of ``ids`` from ``start`` to ``end``, both included."""
+        ids = self.ids
+        if not ids:
+            return 0, 0
+        low = bisect_left(ids, start) if start > ids[0] else 0
+        high = bisect_right(ids, end) if end < ids[-1] else len(ids)
+        return low, high
+
+    def delete(self, at: int) -> None:
+        """Delete the entry at a place in ``ids``."""
+        del self.ids[at]
+        del self.items[at]
+        self.dead += 1
+
+    def delete_first(self, count: int) -> None:
+        """Delete the first ``count`` entries."""
+        del self.ids[:count]
+        del self.items[:count]
+        self.dead += count
+
+    def copy(self) -> Node:
+        """A node that shares nothing changeable with this one."""
+        twin = Node(self.first, self.fields)
+        twin.last, twin.dead, twin.size = self.last, self.dead, self.size
+        twin.ids, twin.items = self.ids.copy(), self.items.copy()
+        return twin
+
+    def _check(self) -> None:
+        ids = self.ids
+        assert len(ids) == len(self.items)
+        assert all(a < b for a, b in pairwise(ids))
+        assert not ids or self.first <= ids[0] <= ids[-1] <= self.last
+        assert len(ids) + self.dead > 0
+        size = Node(self.first, self.fields).size
+        for entry_id, item in zip(ids, self.items, strict=True):
+            pairs = pairs_of(item)
+            size += self._entry_size(entry_id, pairs[::2], pairs[1::2])
+        assert self.size == size if not self.dead else self.size > size
+
+
+def pairs_of(item: bytes) -> list[bytes]:
+    """The fields and values of an entry, one behind the other, out of their RESP array."""
+    end = item.index(b"\r\n")
+    out = []
+    for _ in range(int(item[1:end])):
+        head = end + 2
+        begin = item.index(b"\r\n", head)
+        end = begin + 2 + int(item[head + 1 : begin])
+        out.append(item[begin + 2 : end])
+    return out
+
+
+def radix_nodes(keys: list[int]) -> int:
+    """How many nodes stock's radix tree has for these ids, which ascend; O(keys).
+
+    A key is 16 bytes.  A node of the tree either branches by one byte, or holds a run of
+    bytes without a branch, or is the empty end of a key.  Where two neighbours part is a
+    branch; between two places where something happens there is a run, unless the branch's
+    own byte is all there is.
+    """
+    if not keys:
+        return 1
+    places: list[int] = []
+    """Depths of the branches on the way to the key before, outermost first."""
+    runs = 0
+    branches = 0
+    previous = -1
+    for key in keys:
+        if previous >= 0:
+            depth = (128 - (previous ^ key).bit_length()) // 8
+            below = 16
+            while places and places[-1] >= depth:
+                # The branches below the parting are complete: each ends a run from the place above it.
+                if places[-1] == depth:
+                    break
+                at = places.pop()
+                runs += _has_run(at, below)
+                below = at
+            if not places or places[-1] < depth:
+                places.append(depth)
+                branches += 1
+            runs += _has_run(depth, below)
+        previous = key
+    below = 16
+    while places:
+        at = places.pop()
+        runs += _has_run(at, below)
+        below = at
+    return len(keys) + branches + runs + (below > 0)
+
+
+def _has_run(branch: int, below: int) -> bool:
+    """Is there a run between a branch and the next place below it?"""
+    return below - branch > 1
