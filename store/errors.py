@@ -368,7 +368,7 @@ XADD_EXHAUSTED = b"ERR The stream has exhausted the last possible ID, unable to 
 XADD_TOO_LARGE = b"ERR Elements are too large to be stored"
 TRIM_TWICE = b"ERR syntax error, MAXLEN and MINID options at the same time are not compatible"
 MAXLEN_NEGATIVE = b"ERR The MAXLEN argument must be >= 0."
-LIMIT_NEGATIVE = b"ERR The LIMIT argument must be >= 0."
+TRIM_LIMIT_NEGATIVE = b"ERR The LIMIT argument must be >= 0."
 LIMIT_WITHOUT_TRIM = b"ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"
 LIMIT_WITHOUT_TILDE = b"ERR syntax error, LIMIT cannot be used without the special ~ option"
 XTRIM_WITHOUT_TRIM = b"ERR syntax error, XTRIM must be called with a trimming strategy"

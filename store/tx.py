@@ -158,15 +158,6 @@ class Tx:
             self.room = room
             self.records.append(record)
 
-    def log_together(self, records: list[bytes]) -> None:
-        """Append the records of one command's effects as a group of their own, unless a group is open; all or none."""
-        if len(records) == 1:
-            self.log(records[0])
-        elif self._group != _NO_GROUP:
-            self.log(b"".join(records))
-        else:
-            self.log(b"".join((_MULTI, *records, _EXEC)))
-
     def _look_closer(self) -> None:
         """Make the next record go through ``_log_slowly``; the room granted is kept."""
         if self.room >= 0:

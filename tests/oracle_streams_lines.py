@@ -148,6 +148,12 @@ def _clock(lines: Lines, step: int = 0) -> int:
     return now
 
 
+def stream_key(lines: Lines) -> bytes:
+    """A key, often the one that a group was made for last."""
+    key: bytes = getattr(lines, "stream_key", b"k1")
+    return key if lines.rng.random() < 0.4 else lines.key()
+
+
 def entry_id(lines: Lines, spoil: float = 0.06, age: int = 40) -> bytes:
     """An id that may be in a stream, ``age`` ago on average."""
     rng = lines.rng
@@ -211,15 +217,15 @@ def trim(lines: Lines) -> Argv:
 
 # ---- entries ---------------------------------------------------------------------------
 
-generator("XLEN")(lambda lines: [lines.key()])
-generator("XDEL")(lambda lines: [lines.key(), *ids(lines)])
-generator("XTRIM")(lambda lines: [lines.key(), *trim(lines), *lines.maybe(0.03, "junk", "MAXLEN", "NOMKSTREAM")])
+generator("XLEN")(lambda lines: [stream_key(lines)])
+generator("XDEL")(lambda lines: [stream_key(lines), *ids(lines)])
+generator("XTRIM")(lambda lines: [stream_key(lines), *trim(lines), *lines.maybe(0.03, "junk", "MAXLEN", "NOMKSTREAM")])
 
 
 @generator("XADD")
 def xadd_arguments(lines: Lines) -> Argv:
     rng = lines.rng
-    out = [lines.key(), *lines.maybe(0.1, "NOMKSTREAM")]
+    out = [stream_key(lines), *lines.maybe(0.1, "NOMKSTREAM")]
     if rng.random() < 0.15:
         out += trim(lines)
     out += lines.maybe(0.02, "LIMIT", "MINID", "junk", "NOMKSTREAM", "maxlen\0x")
@@ -232,7 +238,7 @@ def xadd_arguments(lines: Lines) -> Argv:
 
 @generator("XRANGE", "XREVRANGE")
 def xrange_arguments(lines: Lines) -> Argv:
-    out = [lines.key(), bound(lines), bound(lines)]
+    out = [stream_key(lines), bound(lines), bound(lines)]
     if lines.rng.random() < 0.4:
         out += [lines.word("COUNT"), lines.small(-1, 6)]
     return out + lines.maybe(0.04, "COUNT", "junk")
@@ -241,7 +247,8 @@ def xrange_arguments(lines: Lines) -> Argv:
 @generator("XSETID")
 def xsetid_arguments(lines: Lines) -> Argv:
     rng = lines.rng
-    out = [lines.key(), entry_id(lines) if rng.random() < 0.4 else b"%d-%d" % (_clock(lines, 1), rng.randrange(3))]
+    last_id = entry_id(lines) if rng.random() < 0.4 else b"%d-%d" % (_clock(lines, 1), rng.randrange(3))
+    out = [stream_key(lines), last_id]
     if rng.random() < 0.4:
         out += [lines.word("ENTRIESADDED"), rng.choice((b"100", b"1000", b"0", b"-1", b"x"))]
     if rng.random() < 0.4:
@@ -268,7 +275,7 @@ def reading_options(lines: Lines) -> Argv:
 def reading_streams(lines: Lines, sign: bytes) -> Argv:
     """STREAMS with keys and an id for each."""
     rng = lines.rng
-    keys = lines.keys(2)
+    keys = [stream_key(lines) for _ in range(rng.choice((1, 1, 2)))]
     starts = [rng.choice((sign, b"0", b"0", entry_id(lines), entry_id(lines))) for _ in keys]
     if rng.random() < 0.04:
         starts[0] = rng.choice((b"$", b">", b"+", b"-", LAST_ID, b"$\0x"))
@@ -279,17 +286,18 @@ def reading_streams(lines: Lines, sign: bytes) -> Argv:
 # ---- groups ----------------------------------------------------------------------------
 
 generator("XINFO|HELP", "XGROUP|HELP")(lambda lines: [])
-generator("XINFO|GROUPS")(lambda lines: [lines.key()])
-generator("XINFO|CONSUMERS")(lambda lines: [lines.key(), group(lines)])
-generator("XGROUP|DESTROY")(lambda lines: [lines.key(), lines.rng.choice(GROUPS)])
-generator("XGROUP|CREATECONSUMER", "XGROUP|DELCONSUMER")(lambda lines: [lines.key(), group(lines), consumer(lines)])
-generator("XACK")(lambda lines: [lines.key(), group(lines), *ids(lines, 6)])
+generator("XINFO|GROUPS")(lambda lines: [stream_key(lines)])
+generator("XINFO|CONSUMERS")(lambda lines: [stream_key(lines), group(lines)])
+generator("XGROUP|DESTROY")(lambda lines: [stream_key(lines), lines.rng.choice(GROUPS)])
+generator("XGROUP|CREATECONSUMER")(lambda lines: [stream_key(lines), group(lines), consumer(lines)])
+generator("XGROUP|DELCONSUMER")(lambda lines: [stream_key(lines), group(lines), consumer(lines)])
+generator("XACK")(lambda lines: [stream_key(lines), group(lines), *ids(lines, 6)])
 
 
 @generator("XINFO|STREAM")
 def xinfo_stream_arguments(lines: Lines) -> Argv:
     rng = lines.rng
-    out = [lines.key(), *lines.maybe(0.6, "FULL", "FULL", "FULL", "junk")]
+    out = [stream_key(lines), *lines.maybe(0.6, "FULL", "FULL", "FULL", "junk")]
     if len(out) > 1 and rng.random() < 0.5:
         out += [lines.word("COUNT"), lines.small(-1, 5)]
     return out
@@ -300,12 +308,15 @@ def group_position_arguments(lines: Lines) -> Argv:
     rng = lines.rng
     start = rng.choice((b"$", b"0", b"0", entry_id(lines), entry_id(lines), b"-", b"+"))
     options = [
-        lines.maybe(0.4, "MKSTREAM"),
+        lines.maybe(0.6, "MKSTREAM"),
         [lines.word("ENTRIESREAD"), lines.small(-3, 20)] if rng.random() < 0.25 else [],
         lines.maybe(0.03, "MKSTREAM", "ENTRIESREAD", "junk"),
     ]
     rng.shuffle(options)
-    return [lines.key(), group(lines), start, *(word for option in options for word in option)]
+    key = stream_key(lines)
+    if rng.random() < 0.5:
+        lines.stream_key = key  # type: ignore[attr-defined]
+    return [key, group(lines), start, *(word for option in options for word in option)]
 
 
 @generator("XREADGROUP")
@@ -318,7 +329,7 @@ def xreadgroup_arguments(lines: Lines) -> Argv:
 @generator("XPENDING")
 def xpending_arguments(lines: Lines) -> Argv:
     rng = lines.rng
-    out = [lines.key(), group(lines)]
+    out = [stream_key(lines), group(lines)]
     if rng.random() < 0.3:
         return out
     if rng.random() < 0.3:
@@ -337,7 +348,7 @@ def min_idle(lines: Lines) -> bytes:
 @generator("XCLAIM")
 def xclaim_arguments(lines: Lines) -> Argv:
     rng = lines.rng
-    out = [lines.key(), group(lines), consumer(lines), min_idle(lines), *ids(lines)]
+    out = [stream_key(lines), group(lines), consumer(lines), min_idle(lines), *ids(lines)]
     options = [
         [lines.word("IDLE"), rng.choice((b"0", b"1000000000", b"-1", b"x"))] if rng.random() < 0.15 else [],
         [lines.word("TIME"), rng.choice((b"1000", b"0", b"-7", b"9000000000000", b"x"))] if rng.random() < 0.2 else [],
@@ -354,7 +365,7 @@ def xclaim_arguments(lines: Lines) -> Argv:
 @generator("XAUTOCLAIM")
 def xautoclaim_arguments(lines: Lines) -> Argv:
     rng = lines.rng
-    out = [lines.key(), group(lines), consumer(lines), min_idle(lines), bound(lines)]
+    out = [stream_key(lines), group(lines), consumer(lines), min_idle(lines), bound(lines)]
     if rng.random() < 0.5:
         counts = (b"1", b"2", b"3", b"50", b"0", b"-1", b"x", b"576460752303423488", *NO_INTEGERS)
         out += [lines.word("COUNT"), rng.choice(counts[:5] if rng.random() < 0.8 else counts)]

@@ -190,7 +190,7 @@ def xread(tx: Tx, argv: list[bytes]) -> bytes:
             return None
         return _replies(tx, [(key, entries_reply(*stream.collect(wanted[key] + 1, ID_MAX, count)))])
 
-    return tx.block(list(wanted), request.deadline_ms, retry, tx.null_array)
+    return tx.block(list(wanted), request.deadline_ms, retry, tx.null_array, Stream)
 
 
 # ---- XREADGROUP ------------------------------------------------------------------------

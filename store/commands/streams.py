@@ -15,12 +15,12 @@ from perdure.store.command import DENYOOM, FAST, READONLY, WRITE, KeySpec, comma
 from perdure.store.errors import (
     ENTRIES_ADDED_NEGATIVE,
     INVALID_STREAM_ID,
-    LIMIT_NEGATIVE,
     LIMIT_WITHOUT_TILDE,
     LIMIT_WITHOUT_TRIM,
     MAXLEN_NEGATIVE,
     NO_SUCH_KEY,
     SYNTAX,
+    TRIM_LIMIT_NEGATIVE,
     TRIM_TWICE,
     WRONG_TYPE,
     XADD_EXHAUSTED,
@@ -182,7 +182,7 @@ def _parse_options(tx: Tx, words: list[bytes], xadd: bool) -> _Options:
             at += 1
             limit = parse_integer(words[at])
             if limit < 0:
-                raise CommandError(LIMIT_NEGATIVE)
+                raise CommandError(TRIM_LIMIT_NEGATIVE)
             limit_given = True
         elif not xadd:
             raise CommandError(SYNTAX)
