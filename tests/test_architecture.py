@@ -169,6 +169,16 @@ def test_every_exception_from_the_filesystem_rule_is_still_one(path):
     assert file_calls_of(path), f"{path} touches no files any more: take it off the list"
 
 
+def test_every_error_text_has_a_name_of_its_own():
+    names = [
+        target.id
+        for node in tree_of("store/errors.py").body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    ]
+    assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
+
+
 def test_store_reaches_for_no_time_chance_or_machine():
     wrong = []
     for path in modules_in("store"):
