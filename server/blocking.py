@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 
 Place = tuple[int, bytes]
 _STALE_SLACK = 64
-_LEAST_DELAY_S = 0.001
+_LEAST_DELAY_S, _MOST_DELAY_S = 0.001, 86_400.0
+"""What the timer is set to; a deadline that is farther away is looked at again."""
 
 
 class Wait:
@@ -303,7 +304,7 @@ class Waits:
             self._timer.cancel()
         self._timer_ms = heap[0][0]
         server = self.engine.server
-        delay_s = max((self._timer_ms - server.now_ms()) / 1000, _LEAST_DELAY_S)
+        delay_s = min(max((self._timer_ms - server.now_ms()) / 1000, _LEAST_DELAY_S), _MOST_DELAY_S)
         self._timer = server.loop.call_later(delay_s, self.time_passed)
 
     def time_passed(self) -> None:

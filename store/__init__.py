@@ -22,6 +22,8 @@ nothing (LOG-FIRST, REFUSE-WHOLE).
 ``replay``         commands of the log, run again at recovery
 ``string_value``   the value of a string
 ``hash_value``     the value of a hash
+``list_value``     the value of a list
+``list_blocks``    the blocks of elements that a list is made of
 ``set_value``      the value of a set
 ``expiry``         the step of active expiry
 ``numbers``        numbers as Redis reads and prints them

@@ -24,7 +24,6 @@ from perdure.store.errors import (
     TIMEOUT_NEGATIVE,
     TIMEOUT_NOT_A_FLOAT,
     TIMEOUT_NOT_AN_INTEGER,
-    TIMEOUT_OUT_OF_RANGE,
     CommandError,
 )
 from perdure.store.numbers import INT64_MAX, parse_integer, read_long_double
@@ -64,6 +63,4 @@ def deadline_of_milliseconds(tx: Tx, text: bytes) -> int:
 def _deadline(tx: Tx, span_ms: int) -> int:
     if span_ms < 0:
         raise CommandError(TIMEOUT_NEGATIVE)
-    if span_ms > INT64_MAX - tx.clock_ms:
-        raise CommandError(TIMEOUT_OUT_OF_RANGE)
     return span_ms + tx.clock_ms if span_ms else FOR_EVER

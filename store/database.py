@@ -164,7 +164,8 @@ class Keyspace:
 
     def __init__(self, count: int = 16) -> None:
         self.databases = [Database() for _ in range(count)]
-        self.garbage: list[dict[bytes, Any]] = []
+        self.garbage: list[Any] = []
+        """What has a length and ``popitem``."""
 
     def flush(self, index: int) -> None:
         """Empty one database."""

@@ -88,7 +88,6 @@ def unsupported_option(option: bytes) -> bytes:
 TIMEOUT_NOT_A_FLOAT = b"ERR timeout is not a float or out of range"
 TIMEOUT_NOT_AN_INTEGER = b"ERR timeout is not an integer or out of range"
 TIMEOUT_NEGATIVE = b"ERR timeout is negative"
-TIMEOUT_OUT_OF_RANGE = b"ERR timeout is out of range"
 UNBLOCKED = b"UNBLOCKED client unblocked via CLIENT UNBLOCK"
 UNBLOCK_REASON = b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"
 

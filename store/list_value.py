@@ -319,36 +319,41 @@ class List:
 
     def items(self, start: int, stop: int) -> bytes:
         """The items of a range, one behind another."""
-        head_count = len(self.head_sizes)
-        if stop <= head_count:
+        if stop <= len(self.head_sizes):
             return cut((self.head, self.head_sizes), start, stop)[0]
-        tail_start = self.length - len(self.tail_sizes)
-        if start >= tail_start:
-            return cut((self.tail, self.tail_sizes), start - tail_start, stop - tail_start)[0]
-        parts = []
-        if start < head_count:
-            parts.append(cut((self.head, self.head_sizes), start, head_count)[0])
-        if self.middle is not None:
-            first, last = max(start, head_count) - head_count, min(stop, tail_start) - head_count
-            parts += self._middle_items(self.middle, first, last, tail_start - head_count)
-        if stop > tail_start:
-            parts.append(cut((self.tail, self.tail_sizes), 0, stop - tail_start)[0])
-        return _join(parts)
+        return _join([blob for blob, _ in self._range(start, stop)])
 
-    def _middle_items(self, middle: deque[Block], start: int, stop: int, count: int) -> list[bytes]:
-        """The parts of blocks that make a range of the middle's ``count`` items."""
+    def elements(self, start: int, stop: int) -> list[bytes]:
+        """The elements of a range."""
+        return [content(item) for block in self._range(start, stop) for item in items_of(block)]
+
+    def _range(self, start: int, stop: int) -> list[Block]:
+        """The blocks of a range, the first and the last of them cut as it wants."""
+        head_count = len(self.head_sizes)
+        tail_start = self.length - len(self.tail_sizes)
+        parts: list[Block] = []
+        if start < head_count:
+            parts.append(cut((self.head, self.head_sizes), start, min(stop, head_count)))
+        if self.middle is not None:
+            first, behind = max(start, head_count) - head_count, min(stop, tail_start) - head_count
+            if first < behind:
+                parts += self._middle_range(self.middle, first, behind, tail_start - head_count)
+        if stop > tail_start:
+            parts.append(cut((self.tail, self.tail_sizes), max(start - tail_start, 0), stop - tail_start))
+        return parts
+
+    def _middle_range(self, middle: deque[Block], start: int, stop: int, count: int) -> list[Block]:
+        """The blocks of a range of the middle's ``count`` items."""
         if count == len(middle):  # long items only
-            return [middle[index][0] for index in range(start, stop)]
-        parts = []
+            return [middle[index] for index in range(start, stop)]
+        parts: list[Block] = []
         if start <= count - stop:
             at = 0
             for block in middle:
                 behind = at + len(block[1])
                 if behind > start:
-                    if at >= start and behind <= stop:
-                        parts.append(block[0])
-                    else:
-                        parts.append(cut(block, max(start - at, 0), min(stop, behind) - at)[0])
+                    whole = at >= start and behind <= stop
+                    parts.append(block if whole else cut(block, max(start - at, 0), min(stop, behind) - at))
                     if behind >= stop:
                         break
                 at = behind
@@ -357,10 +362,8 @@ class List:
         for block in reversed(middle):
             at = behind - len(block[1])
             if at < stop:
-                if at >= start and behind <= stop:
-                    parts.append(block[0])
-                else:
-                    parts.append(cut(block, max(start - at, 0), min(stop, behind) - at)[0])
+                whole = at >= start and behind <= stop
+                parts.append(block if whole else cut(block, max(start - at, 0), min(stop, behind) - at))
                 if at <= start:
                     break
             behind = at
@@ -549,4 +552,4 @@ def _rebuild(key: bytes, value: List) -> Iterator[list[bytes]]:
         yield line
 
 
-value_types.register(List, ValueType(b"list", _copy, _encoding, _rebuild, tuple))
+value_types.register(List, ValueType(b"list", _copy, _encoding, _rebuild, tuple, List.elements))

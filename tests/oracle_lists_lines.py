@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import oracle_keys_lines  # noqa: F401 - plugs in the generators of keys
 from oracle_harness import comparer
 from oracle_lines import Argv, Lines, generator
 

@@ -17,7 +17,6 @@ from perdure.store.commands.lists import (
     spec,
 )
 from perdure.store.errors import (
-    BEYOND_LONG,
     COUNT_NEGATIVE,
     INDEX_OUT_OF_RANGE,
     MAXLEN_NEGATIVE,
@@ -158,8 +157,6 @@ def _read_options(words: list[bytes]) -> _Search:
         text = words[at + 1]
         if option == b"RANK":
             search.rank = parse_integer(text)
-            if search.rank == INT64_MIN:
-                raise CommandError(BEYOND_LONG)
             if not search.rank:
                 raise CommandError(RANK_ZERO)
             continue
@@ -188,6 +185,9 @@ def lpos(tx: Tx, argv: list[bytes]) -> bytes:
     if value is None:
         return tx.null if search.count is None else EMPTY_ARRAY
     skip = abs(search.rank) - 1
+    if search.rank == INT64_MIN:  # stock cannot negate it, and takes it for -1 without a count
+        skip = 0
+        search.count = None if search.count is None else 0
     found = islice(value.find(item, search.rank < 0, search.limit), skip, None)
     if search.count is None:
         index = next(found, -1)

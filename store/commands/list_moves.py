@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from perdure.store.command import DENYOOM, MOVABLE_KEYS, WRITE, KeySpec, command
 from perdure.store.commands.lists import TAKEN, WRITES, end_removal, find_list, pop_items, spec
 from perdure.store.errors import COUNT_NOT_POSITIVE, NUMKEYS_NOT_POSITIVE, SYNTAX, CommandError
-from perdure.store.events import LIST
+from perdure.store.events import LIST, NEW
 from perdure.store.list_value import List
 from perdure.store.numbers import parse_integer, read_integer
 from perdure.store.resp import bulk, encode, require_bytes
@@ -34,6 +34,8 @@ def move(
     if target is None:
         target = List()
         tx.db.replace(destination, target)
+        if tx.notifying:
+            tx.notify(NEW, b"new", destination)
     if to_left:
         target.push_left(item)
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from perdure.store.command import DENYOOM, FAST, READONLY, WRITE, KeySpec, command
 from perdure.store.errors import MUST_BE_POSITIVE, WRONG_TYPE, CommandError, wrong_arity
-from perdure.store.events import GENERIC, LIST
+from perdure.store.events import GENERIC, LIST, NEW
 from perdure.store.list_value import List
 from perdure.store.numbers import parse_integer
 from perdure.store.resp import (
@@ -65,8 +65,7 @@ def read_list(tx: Tx, key: bytes) -> List | None:
     if value.__class__ is List:
         return value
     if value is None:
-        require_bytes((key,))
-        tx.misses += 1
+        tx.missed(key)
         return None
     raise tx.refuse(WRONG_TYPE)
 
@@ -85,6 +84,8 @@ def _push(tx: Tx, argv: list[bytes], left: bool, create: bool) -> bytes:
     if value is None:
         value = List()
         tx.db.replace(key, value)
+        if tx.notifying:
+            tx.notify(NEW, b"new", key)
     items = map(bulk, argv[2:])
     if left:
         value.extend_left(items)
