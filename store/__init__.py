@@ -25,6 +25,10 @@ nothing (LOG-FIRST, REFUSE-WHOLE).
 ``list_value``     the value of a list
 ``list_blocks``    the blocks of elements that a list is made of
 ``set_value``      the value of a set
+``stream_value``   the value of a stream: its entries, and the log's rewrite of it
+``stream_nodes``   runs of entries, cut where stock cuts its own
+``stream_groups``  groups of consumers and what they have pending
+``stream_ids``     ids of entries
 ``expiry``         the step of active expiry
 ``numbers``        numbers as Redis reads and prints them
 ``patterns``       glob patterns

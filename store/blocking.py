@@ -56,8 +56,9 @@ def deadline_of_seconds(tx: Tx, text: bytes) -> int:
 
 
 def deadline_of_milliseconds(tx: Tx, text: bytes) -> int:
-    """The same of a timeout in whole milliseconds (XREAD BLOCK)."""
-    return _deadline(tx, parse_integer(text, TIMEOUT_NOT_AN_INTEGER))
+    """The same of a timeout in whole milliseconds (XREAD BLOCK); a moment beyond 64 bits never comes."""
+    span_ms = parse_integer(text, TIMEOUT_NOT_AN_INTEGER)
+    return FOR_EVER if span_ms > INT64_MAX - tx.clock_ms else _deadline(tx, span_ms)
 
 
 def _deadline(tx: Tx, span_ms: int) -> int:

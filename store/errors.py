@@ -137,9 +137,7 @@ BIT_OFFSET_OUT_OF_RANGE = b"ERR bit offset is not an integer or out of range"
 NOT_A_BIT = b"ERR bit is not an integer or out of range"
 BITPOS_NOT_A_BIT = b"ERR The bit argument must be 1 or 0."
 BITOP_NOT_TAKES_ONE = b"ERR BITOP NOT must be called with a single source key."
-BAD_BITFIELD_TYPE = (
-    b"ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
-)
+BAD_BITFIELD_TYPE = b"ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
 BAD_OVERFLOW = b"ERR Invalid OVERFLOW type specified"
 BITFIELD_RO_GETS_ONLY = b"ERR BITFIELD_RO only supports the GET subcommand"
 
@@ -160,6 +158,7 @@ def unknown_pfdebug(subcommand: bytes) -> bytes:
 def hll_test_failed(what: bytes) -> bytes:
     """PFSELFTEST: what did not come out as it should."""
     return b"TESTFAILED %b" % what
+
 
 # ---- the log -------------------------------------------------------------------
 
@@ -375,9 +374,7 @@ ENTRIES_ADDED_NEGATIVE = b"ERR entries_added must be positive"
 XSETID_BELOW_DELETED = b"ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id"
 XSETID_BELOW_TOP = b"ERR The ID specified in XSETID is smaller than the target stream top item"
 XSETID_ADDED_BELOW_LENGTH = b"ERR The entries_added specified in XSETID is smaller than the target stream length"
-UNBALANCED_STREAMS = (
-    b"ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."
-)
+UNBALANCED_STREAMS = b"ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."
 GROUP_IN_XREAD = b"ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead."
 NOACK_IN_XREAD = b"ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead."
 GROUP_MISSING = b"ERR Missing GROUP option for XREADGROUP"

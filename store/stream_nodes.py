@@ -36,6 +36,7 @@ MAX_LISTPACK = 1 << 30
 
 _FRAME = 7
 _INT64_CHARS = 20
+_NINE = 0x39
 
 
 def int_size(n: int) -> int:
@@ -102,18 +103,27 @@ class Node:
             max_bytes = MAX_LISTPACK
         return self.size + counters + length < max_bytes and (not max_entries or count + dead < max_entries)
 
-    def append(self, entry_id: int, fields: list[bytes], values: list[bytes], item: bytes) -> None:
-        """Add an entry behind the others."""
+    def append(self, entry_id: int, pairs: list[bytes], item: bytes) -> None:
+        """Add an entry behind the others; ``pairs`` is its fields and values, as ``item`` has them."""
         self.ids.append(entry_id)
         self.items.append(item)
         self.last = entry_id
-        self.size += self._entry_size(entry_id, fields, values)
+        self.size += self.entry_size(entry_id, pairs)
 
-    def _entry_size(self, entry_id: int, fields: list[bytes], values: list[bytes]) -> int:
+    def entry_size(self, entry_id: int, pairs: list[bytes]) -> int:
+        """Bytes of an entry's elements."""
         first = self.first
+        later = entry_id - first
+        if later < 128:  # of the same ms
+            size = 6
+        else:
+            size = 2 + int_size(signed((entry_id >> 64) - (first >> 64)))
+            size += int_size(signed((entry_id & SEQ_MAX) - (first & SEQ_MAX)))
+        for value in pairs[1::2]:
+            n = len(value)
+            size += n + 2 if 0 < n < 64 and value[0] > _NINE else text_size(value)
+        fields = pairs[::2]
         n = len(fields)
-        size = 2 + int_size(signed((entry_id >> 64) - (first >> 64))) + sum(map(text_size, values))
-        size += int_size(signed((entry_id & SEQ_MAX) - (first & SEQ_MAX)))
         if fields == self.fields:
             return size + int_size(n + 3)
         return size + int_size(2 * n + 4) + int_size(n) + sum(map(text_size, fields))
@@ -159,8 +169,7 @@ class Node:
         assert len(ids) + self.dead > 0
         size = Node(self.first, self.fields).size
         for entry_id, item in zip(ids, self.items, strict=True):
-            pairs = pairs_of(item)
-            size += self._entry_size(entry_id, pairs[::2], pairs[1::2])
+            size += self.entry_size(entry_id, pairs_of(item))
         assert self.size == size if not self.dead else self.size > size
 
 

@@ -44,7 +44,7 @@ _SLACK = 32
 NO_ENTRY = -1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TrimRule:
     """What to trim.
 
@@ -58,7 +58,7 @@ class TrimRule:
     limit: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Trim:
     """What will be trimmed: the first ``nodes`` nodes, ``entries`` of the next, ``deleted`` entries in all."""
 
@@ -161,14 +161,14 @@ class Stream:
             return False
         return self.nodes[-1].takes(length, limits[MAX_ENTRIES], limits[MAX_BYTES])
 
-    def append(self, entry_id: int, fields: list[bytes], values: list[bytes], item: bytes, joins: bool) -> None:
-        """Add an entry, to the last node if it ``joins`` that."""
+    def append(self, entry_id: int, pairs: list[bytes], item: bytes, joins: bool) -> None:
+        """Add an entry, to the last node if it ``joins`` that; see ``Node.append``."""
         if joins:
             node = self.nodes[-1]
         else:
-            node = Node(entry_id, fields)
+            node = Node(entry_id, pairs[::2])
             self.nodes.append(node)
-        node.append(entry_id, fields, values, item)
+        node.append(entry_id, pairs, item)
         self.length += 1
         self.added += 1
         self.last_id = entry_id

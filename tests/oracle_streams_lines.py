@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import oracle_keys_lines  # noqa: F401 - streams are copied and deleted as any value
 from oracle_harness import LOOSE, READ_PLAIN, comparer
 from oracle_lines import NO_INTEGERS, Argv, Lines, generator
 

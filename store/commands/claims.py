@@ -93,9 +93,7 @@ class _Claim:
         """Plan that an entry is pending no longer: the record's XCLAIM finds that it is not there."""
         assert owned.consumer is not None
         self.planned[entry_id] = None
-        self.records.append(
-            claim_record(self.head, owned.consumer, entry_id, owned.time_ms, owned.count, self.last_id)
-        )
+        self.records.append(claim_record(self.head, owned.consumer, entry_id, owned.time_ms, owned.count, self.last_id))
 
     def take(self, entry_id: int, item: bytes, time_ms: int, count: int, just_id: bool) -> None:
         """Plan that an entry is the consumer's."""

@@ -266,9 +266,7 @@ class _Reader:
             if count is None:
                 count = group.pending[entry_id].count
             delivery.counts[entry_id] = count + 1
-            self.records.append(
-                claim_record(head, self.consumer, entry_id, tx.clock_ms, count + 1, delivery.last_id)
-            )
+            self.records.append(claim_record(head, self.consumer, entry_id, tx.clock_ms, count + 1, delivery.last_id))
             replies.append(entry_reply(entry_id, item))
         if consumer is None and len(self.records) == claimed:
             self.records.append(create_consumer_record(key, self.group_name, self.consumer))

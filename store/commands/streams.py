@@ -66,6 +66,8 @@ _NODES_AT_ONCE = 100
 """How many nodes ``~`` trims at most in one command, if LIMIT does not say."""
 _LEAST_LIMIT, _MOST_LIMIT = 10_000, 1_000_000
 _ENTRY_HEADS = [b"*2\r\n$%d\r\n" % n for n in range(64)]
+_XADD_HEADS = [b"*%d\r\n$4\r\nXADD\r\n" % n for n in range(64)]
+_ITEM_HEADS = [b"*%d\r\n" % n for n in range(64)]
 _ID_GIVEN, _ID_PARTIAL, _ID_AUTO = range(3)
 _TRIM_SYNTAX = "<MAXLEN | MINID> [= | ~] threshold [LIMIT count]"
 
@@ -150,9 +152,11 @@ def _parse_trim(words: list[bytes], at: int, by_id: bool) -> tuple[TrimRule, int
     """MAXLEN or MINID at ``at``, with something behind it: the rule, and where its last word is."""
     approx = False
     if len(words) - at > 2:
-        sign = words[at + 1].partition(b"\0")[0]
-        approx = sign == b"~"
-        at += approx or sign == b"="
+        sign = words[at + 1]
+        if sign[:1] == b"~" or sign[:1] == b"=":
+            sign = sign.partition(b"\0")[0]
+            approx = sign == b"~"
+            at += approx or sign == b"="
     at += 1
     if by_id:
         return TrimRule(True, parse_id(words[at]), approx), at
@@ -162,9 +166,22 @@ def _parse_trim(words: list[bytes], at: int, by_id: bool) -> tuple[TrimRule, int
     return TrimRule(False, threshold, approx), at
 
 
+def _capped(words: list[bytes]) -> int:
+    """Where the id of ``XADD key MAXLEN [~ | =] count * ...`` is; 0 for lines of another form."""
+    if words[2].upper() == b"MAXLEN":
+        if words[4] == b"*":
+            return 4
+        if len(words) > 7 and words[5] == b"*" and words[3] in (b"~", b"="):
+            return 5
+    return 0
+
+
 def _parse_options(tx: Tx, words: list[bytes], xadd: bool) -> _Options:
     """The options of XADD, up to its id, or of XTRIM, in stock's order of checks."""
     options = _Options()
+    if xadd and (at := _capped(words)):
+        options.at, options.rule = at, _limited(tx, _parse_trim(words, 2, False)[0], 0, False)
+        return options
     rule: TrimRule | None = None
     limit = 0
     limit_given = False
@@ -281,11 +298,33 @@ def xadd(tx: Tx, argv: list[bytes]) -> bytes:
     if stream.__class__ is not Stream or key in db.expires:
         stream = find_stream(tx, key)
     entry_id = tx.clock_ms << 64
-    if stream is not None and stream.last_id >= entry_id:
+    if stream is None:
+        return _add(tx, key, None, entry_id, argv[3:], None)
+    if stream.last_id >= entry_id:
         if stream.last_id == ID_MAX:
             raise CommandError(XADD_EXHAUSTED)
         entry_id = stream.last_id + 1
-    return _add(tx, key, stream, entry_id, argv, 3, None)
+    heads = BULK_HEADS
+    pairs = argv[3:]
+    try:
+        if len(argv) == 5:
+            field, value = pairs
+            tail = _join((heads[len(field)], field, CRLF, heads[len(value)], value, CRLF))
+        else:
+            tail = _join([part for word in pairs for part in (heads[len(word)], word, CRLF)])
+        text = b"%d-%d" % (entry_id >> 64, entry_id & SEQ_MAX)
+        reply = _join((heads[len(text)], text, CRLF))
+        record = _join((_XADD_HEADS[len(argv)], heads[len(key)], key, CRLF, reply, tail))
+        item = _ITEM_HEADS[len(pairs)] + tail
+    except IndexError:
+        return _add(tx, key, stream, entry_id, pairs, None)
+    # The tail, which is longer than its words, nearly always says enough of their length.
+    joins = stream.tail_takes(len(tail), tx.limits) or stream.tail_takes(sum(map(len, pairs)), tx.limits)
+    tx.log(record)
+    stream.append(entry_id, pairs, item, joins)
+    if tx.notifying:
+        tx.notify(STREAM, b"xadd", key)
+    return reply
 
 
 def _xadd_with_options(tx: Tx, argv: list[bytes]) -> bytes:
@@ -300,31 +339,24 @@ def _xadd_with_options(tx: Tx, argv: list[bytes]) -> bytes:
     if stream is None and options.no_mkstream:
         return tx.null
     entry_id = _new_id(tx, options, stream.last_id if stream is not None else 0)
-    return _add(tx, key, stream, entry_id, argv, options.at + 1, options.rule)
+    return _add(tx, key, stream, entry_id, argv[options.at + 1 :], options.rule)
 
 
-def _add(
-    tx: Tx, key: bytes, stream: Stream | None, entry_id: int, argv: list[bytes], at: int, rule: TrimRule | None
-) -> bytes:
-    """Log and add an entry whose fields and values are ``argv[at:]``, and trim by ``rule``."""
-    pairs = argv[at:]
+def _add(tx: Tx, key: bytes, stream: Stream | None, entry_id: int, pairs: list[bytes], rule: TrimRule | None) -> bytes:
+    """Log and add an entry with these fields and values, and trim by ``rule``."""
     length = sum(map(len, pairs))
     if length > MAX_LISTPACK:
         raise CommandError(XADD_TOO_LARGE)
     heads = BULK_HEADS
-    parts: list[bytes] = []
     try:
-        for word in pairs:
-            parts += (heads[len(word)], word, CRLF)
-        tail = _join(parts)
+        tail = _join([part for word in pairs for part in (heads[len(word)], word, CRLF)])
     except IndexError:
         tail = _join([bulk(word) for word in pairs])
-    text = b"%d-%d" % (entry_id >> 64, entry_id & SEQ_MAX)
+    reply = bulk(print_id(entry_id))
     new = stream is None
     if stream is None:
         stream = Stream()
     joins = stream.tail_takes(length, tx.limits)
-    reply = _join((heads[len(text)], text, CRLF))
     trim: Trim | None = None
     words = b""
     if rule is not None:
@@ -334,7 +366,7 @@ def _add(
     tx.log(_join((array_head(len(pairs) + (6 if words else 3)), b"$4\r\nXADD\r\n", bulk(key), words, reply, tail)))
     if new:
         tx.db.replace(key, stream)
-    stream.append(entry_id, pairs[::2], pairs[1::2], array_head(len(pairs)) + tail, joins)
+    stream.append(entry_id, pairs, array_head(len(pairs)) + tail, joins)
     if tx.notifying:
         tx.notify(STREAM, b"xadd", key)
     if words and trim is not None:
