@@ -365,7 +365,7 @@ XADD_SMALL_ID = b"ERR The ID specified in XADD is equal or smaller than the targ
 XADD_EXHAUSTED = b"ERR The stream has exhausted the last possible ID, unable to add more items"
 XADD_TOO_LARGE = b"ERR Elements are too large to be stored"
 TRIM_TWICE = b"ERR syntax error, MAXLEN and MINID options at the same time are not compatible"
-MAXLEN_NEGATIVE = b"ERR The MAXLEN argument must be >= 0."
+TRIM_MAXLEN_NEGATIVE = b"ERR The MAXLEN argument must be >= 0."
 TRIM_LIMIT_NEGATIVE = b"ERR The LIMIT argument must be >= 0."
 LIMIT_WITHOUT_TRIM = b"ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"
 LIMIT_WITHOUT_TILDE = b"ERR syntax error, LIMIT cannot be used without the special ~ option"
@@ -398,7 +398,7 @@ XAUTOCLAIM_MIN_IDLE = b"ERR Invalid min-idle-time argument for XAUTOCLAIM"
 XCLAIM_IDLE = b"ERR Invalid IDLE option argument for XCLAIM"
 XCLAIM_TIME = b"ERR Invalid TIME option argument for XCLAIM"
 XCLAIM_RETRYCOUNT = b"ERR Invalid RETRYCOUNT option argument for XCLAIM"
-COUNT_NOT_POSITIVE = b"ERR COUNT must be > 0"
+XAUTOCLAIM_COUNT = b"ERR COUNT must be > 0"
 
 
 def _until_nul(word: bytes) -> bytes:

@@ -21,21 +21,11 @@ def _int_for_embstr(argv: list[bytes], theirs: bytes, ours: bytes) -> bool:
     return question == [b"OBJECT", b"REFCOUNT"] and theirs == b":1\r\n" and ours == b":2147483647\r\n"
 
 
-def _errno_of_something_else(argv: list[bytes], theirs: bytes, ours: bytes) -> bool:
-    exhausted = theirs.startswith(b"-ERR Elements are too large") and ours.startswith(b"-ERR The ID specified in XADD")
-    return argv[0].upper() == b"XADD" and exhausted
-
-
 ALLOWED = [
     Difference(
         "A whole number that INCRBYFLOAT left: stock says embstr, and not shared, until its next restart, and int from "
         "then on. We have no state beside the value that could say which, and say int at once.",
         _int_for_embstr,
-    ),
-    Difference(
-        "XADD with <ms>-* where the last entry has the last sequence number of that ms: stock looks at an errno that "
-        "it has not set, and answers now that the id is too small, now that the elements are too large.",
-        _errno_of_something_else,
     ),
 ]
 

@@ -94,7 +94,7 @@ def _plain(node: Any) -> Any:
 
 # ---- stock ---------------------------------------------------------------------------
 
-ERROR_KEEPERS = {b"SORT", b"SORT_RO"}
+ERROR_KEEPERS = {b"SORT", b"SORT_RO", b"XADD"}
 """Commands for which stock takes a range error that an earlier command left in C's ``errno`` for one of their own."""
 _CLEAR = encode((b"SCAN", b"no cursor"))
 """Does nothing but to clear it."""

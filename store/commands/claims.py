@@ -19,8 +19,9 @@ from perdure.store.commands.streams import (
     option,
 )
 from perdure.store.errors import (
-    COUNT_NOT_POSITIVE,
     SYNTAX,
+    WRONG_TYPE,
+    XAUTOCLAIM_COUNT,
     XAUTOCLAIM_MIN_IDLE,
     XCLAIM_IDLE,
     XCLAIM_MIN_IDLE,
@@ -234,7 +235,10 @@ def _claim_options(tx: Tx, argv: list[bytes], at: int) -> _Options:
 )
 def xautoclaim(tx: Tx, argv: list[bytes]) -> bytes:
     """XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]"""
-    key = argv[1]
+    tx.lookups += 1
+    stream = tx.lookup(argv[1])
+    if stream is None:
+        tx.missed(argv[1])
     min_idle = max(parse_integer(argv[4], XAUTOCLAIM_MIN_IDLE), 0)
     start = parse_start(argv[5])
     count = _DEFAULT_COUNT
@@ -244,15 +248,16 @@ def xautoclaim(tx: Tx, argv: list[bytes]) -> bytes:
         word = option(argv[at])
         if word == b"COUNT" and at + 1 < len(argv):
             at += 1
-            count = parse_integer(argv[at], COUNT_NOT_POSITIVE)
+            count = parse_integer(argv[at], XAUTOCLAIM_COUNT)
             if not 1 <= count <= _MOST_COUNT:
-                raise CommandError(COUNT_NOT_POSITIVE)
+                raise CommandError(XAUTOCLAIM_COUNT)
         elif word == b"JUSTID":
             just_id = True
         else:
             raise CommandError(SYNTAX)
         at += 1
-    stream = look_up_counted(tx, key)
+    if stream is not None and stream.__class__ is not Stream:
+        raise CommandError(WRONG_TYPE)
     group = _group(tx, argv, stream)
     assert stream is not None
     claim = _Claim(tx, argv, stream, group)

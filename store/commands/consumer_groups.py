@@ -152,12 +152,13 @@ def xgroup_create(tx: Tx, argv: list[bytes]) -> bytes:
     if stream is not None and name in stream.groups:
         raise CommandError(BUSY_GROUP)
     tx.log(encode(argv))
+    is_new = stream is None
     if stream is None:
         stream = Stream()
         tx.db.replace(key, stream)
     stream.groups[name] = Group(last_id, entries_read)
     if tx.notifying:
-        tx.notify(STREAM, b"xgroup-create", key)
+        tx.notify_write(STREAM, b"xgroup-create", key, is_new)
     return OK
 
 

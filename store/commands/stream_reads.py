@@ -172,7 +172,7 @@ def xread(tx: Tx, argv: list[bytes]) -> bytes:
     replies: list[tuple[bytes, bytes]] = []
     for key, stream, after in zip(request.keys, streams, behind, strict=True):
         if stream is None:
-            tx.misses += 1
+            tx.missed(key)
         elif stream.top_id() > after:
             replies.append((key, entries_reply(*stream.collect(after + 1, ID_MAX, request.count))))
     if replies:

@@ -17,10 +17,10 @@ from perdure.store.errors import (
     INVALID_STREAM_ID,
     LIMIT_WITHOUT_TILDE,
     LIMIT_WITHOUT_TRIM,
-    MAXLEN_NEGATIVE,
     NO_SUCH_KEY,
     SYNTAX,
     TRIM_LIMIT_NEGATIVE,
+    TRIM_MAXLEN_NEGATIVE,
     TRIM_TWICE,
     WRONG_TYPE,
     XADD_EXHAUSTED,
@@ -96,7 +96,7 @@ def read_stream(tx: Tx, key: bytes) -> Stream | None:
     if value.__class__ is Stream:
         return value
     if value is None:
-        tx.misses += 1
+        tx.missed(key)
         return None
     raise tx.refuse(WRONG_TYPE)
 
@@ -108,7 +108,7 @@ def look_up_counted(tx: Tx, key: bytes) -> Stream | None:
     if value.__class__ is Stream:
         return value
     if value is None:
-        tx.misses += 1
+        tx.missed(key)
         return None
     raise CommandError(WRONG_TYPE)
 
@@ -162,7 +162,7 @@ def _parse_trim(words: list[bytes], at: int, by_id: bool) -> tuple[TrimRule, int
         return TrimRule(True, parse_id(words[at]), approx), at
     threshold = parse_integer(words[at])
     if threshold < 0:
-        raise CommandError(MAXLEN_NEGATIVE)
+        raise CommandError(TRIM_MAXLEN_NEGATIVE)
     return TrimRule(False, threshold, approx), at
 
 
@@ -255,7 +255,7 @@ def _new_id(tx: Tx, options: _Options, last_id: int) -> int:
     entry_id = options.given_id
     if options.id_kind == _ID_PARTIAL and entry_id >> 64 == last_id >> 64:
         if last_id & SEQ_MAX == SEQ_MAX:
-            raise CommandError(XADD_SMALL_ID)
+            raise CommandError(XADD_TOO_LARGE)  # stock's words for it
         return last_id + 1
     if entry_id <= last_id:
         raise CommandError(XADD_SMALL_ID)
@@ -368,7 +368,7 @@ def _add(tx: Tx, key: bytes, stream: Stream | None, entry_id: int, pairs: list[b
         tx.db.replace(key, stream)
     stream.append(entry_id, pairs, array_head(len(pairs)) + tail, joins)
     if tx.notifying:
-        tx.notify(STREAM, b"xadd", key)
+        tx.notify_write(STREAM, b"xadd", key, new)
     if words and trim is not None:
         stream.trim(trim)
         if tx.notifying and trim.deleted:
