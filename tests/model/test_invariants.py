@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-import oracle_keys_lines  # noqa: F401 - registers generators
 import pytest
 from hiredis import ReplyError
 from log_bench import StandingClock
+from oracle_generators import FILLING
 from oracle_lines import GENERATORS, Lines
 from server_model import Crashes, FakeClient, Life, Promise, load, plain, requests, time_of
 
 from perdure.server import connection
 from perdure.server.touched import commands_of
 from perdure.store import tx as tx_module
-from perdure.store.command import WRITE, every_command
+from perdure.store.command import LOGGED, WRITE, every_command
 from perdure.store.database import Keyspace
 from perdure.store.errors import CommandError, log_refused
 from perdure.store.replay import ReplayError, replay
@@ -350,9 +350,9 @@ def test_a_write_that_the_log_refuses_changes_nothing(name: bytes) -> None:
     with time_of(clock):
         life.start(1)
         server, client = life.server, life.clients[0]
-        filling = [word for word in (b"SET", b"HSET", b"SETEX", b"HSET", b"SET") if word in GENERATORS]
+        filling = FILLING.get(LOGGED[name.partition(b"|")[0]].group, [b"SET", b"HSET", b"RPUSH", b"SADD"])
         for _ in range(400):
-            client.send(lines.line(filling))
+            client.send(*(lines.line(filling) for _ in range(3)))
             life.turn()
             good = server.tx.sink
             server.tx.sink = RefusesAll()

@@ -1,0 +1,22 @@
+"""Every source of command lines there is: importing this plugs in all ``oracle_*_lines`` modules."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+for _path in sorted(Path(__file__).parent.glob("oracle_*_lines.py")):
+    import_module(_path.stem)
+
+# What makes a value of each group of commands, for tests that need one of the right type to be there.
+FILLING: dict[str, list[bytes]] = {
+    "string": [b"SET", b"SETEX"],
+    "hash": [b"HSET"],
+    "list": [b"RPUSH", b"LPUSH"],
+    "set": [b"SADD"],
+    "sorted-set": [b"ZADD"],
+    "geo": [b"GEOADD"],
+    "stream": [b"XADD", b"XGROUP|CREATE"],
+    "bitmap": [b"SETBIT", b"SET"],
+    "hyperloglog": [b"PFADD"],
+}
