@@ -16,7 +16,7 @@ FILLING: dict[str, list[bytes]] = {
     "set": [b"SADD"],
     "sorted-set": [b"ZADD"],
     "geo": [b"GEOADD"],
-    "stream": [b"XADD", b"XGROUP|CREATE"],
+    "stream": [b"XADD", b"XGROUP|CREATE", b"XREADGROUP"],
     "bitmap": [b"SETBIT", b"SET"],
     "hyperloglog": [b"PFADD"],
 }
