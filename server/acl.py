@@ -317,7 +317,7 @@ def read_users(data: bytes, path: bytes, all_channels: bool) -> tuple[dict[bytes
     """The users of an ACL file, and all that is wrong with it in stock's words, b"" for nothing."""
     users: dict[bytes, User] = {}
     trouble = b""
-    for number, raw in enumerate(data.partition(b"\0")[0].split(b"\n"), 1):
+    for number, raw in enumerate(data.split(b"\n"), 1):
         line = raw.strip(b" \t\r\n")
         if not line:
             continue

@@ -23,12 +23,12 @@ class ListenFailed(Exception):
 
 
 def tcp_sockets(addresses: Sequence[str], port: int, backlog: int) -> list[socket.socket]:
-    """Listening sockets for ``bind``'s addresses; [] for port 0."""
-    if port == 0:
+    """Listening sockets for ``bind``'s addresses; [] for port 0, and for no address (``bind ""``)."""
+    if port == 0 or not addresses:
         return []
     sockets: list[socket.socket] = []
     try:
-        for word in addresses or ["*", "-::*"]:
+        for word in addresses:
             optional = word.startswith("-")
             address = word.removeprefix("-")
             host = {"*": "0.0.0.0", "::*": "::"}.get(address, address)
