@@ -150,6 +150,10 @@ class Acl:
         self._note(client, denial, IN_SCRIPT)
         return errors.script_not_permitted(_SCRIPT_REASONS[denial.kind])
 
+    def allows(self, client: Client, entry: Command, argv: list[bytes]) -> bool:
+        """May a client run a command?  Asked only, and noted nowhere."""
+        return self._denial(client, entry, argv) is None
+
     def _denial(self, client: Client, entry: Command, argv: list[bytes]) -> Denial | None:
         return None if client.user is None else client.user.denial(entry, argv)
 

@@ -29,7 +29,7 @@ CLOSING = 1 << 3
 NO_TOUCH = 1 << 4
 BLOCKED = 1 << 5
 """It waits for keys (``server.blocking``); what it sends meanwhile is kept."""
-RESTRICTED = 1 << 7
+RESTRICTED = 1 << 15
 """Its user may not do everything, so it is looked at what each command does."""
 # The server's:
 LOADING = 1 << 8

@@ -5,8 +5,9 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from perdure.server.client import IN_MULTI, WAITED, Client
+from perdure.server.client import IN_MULTI, RESTRICTED, WAITED, Client
 from perdure.store.blocking import Retry
+from perdure.store.command import LOGGED, find
 from perdure.store.database import Keyspace
 from perdure.store.tx import LogSink, Tx
 from perdure.store.value_types import Limits
@@ -46,6 +47,14 @@ class ServerTx(Tx):
         engine = self.server.engine
         if engine.state & WAITED:
             engine.waits.expired(self.db_index, key)
+
+    def may_read_every_key(self, argv: list[bytes]) -> bool:
+        """Does the client's user have the right to?"""
+        client = self.client
+        if client is None or client.user is None or not client.state & RESTRICTED:
+            return True
+        entry = find(argv, LOGGED)
+        return entry is not None and client.user.may_read_all_keys(entry, argv)
 
     def block(
         self, keys: list[bytes], deadline_ms: int, retry: Retry, empty: bytes, wants: type | None = None

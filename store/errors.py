@@ -274,6 +274,8 @@ ACL_GENPASS_BITS = (
     b"ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096"
 )
 ACL_NO_CHANGE = b"WARNING: ACL errors detected, no change to the previously active ACL rules was performed"
+SORT_BY_DENIED = b"ERR BY option of SORT denied due to insufficient ACL permissions."
+SORT_GET_DENIED = b"ERR GET option of SORT denied due to insufficient ACL permissions."
 NO_PERMISSION_KEY = b"NOPERM this user has no permissions to access one of the keys used as arguments"
 NO_PERMISSION_CHANNEL = b"NOPERM this user has no permissions to access one of the channels used as arguments"
 

@@ -228,6 +228,12 @@ class Tx:
             self.notify(NEW, b"new", key)
         self.notify(event_class, event, key)
 
+    # ---- who may what ------------------------------------------------------------------
+
+    def may_read_every_key(self, argv: list[bytes]) -> bool:
+        """May a command read keys that its command line does not name (SORT BY, GET)?"""
+        return True
+
     # ---- waiting -----------------------------------------------------------------------
 
     def block(

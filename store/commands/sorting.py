@@ -22,7 +22,15 @@ from perdure.store import value_types
 from perdure.store.command import DENYOOM, LOGGED, MOVABLE_KEYS, READONLY, WRITE, KeySpec, command
 from perdure.store.commands.keys import dispose
 from perdure.store.database import Keyspace
-from perdure.store.errors import OUT_OF_RANGE, SCORES_NOT_DOUBLES, SYNTAX, WRONG_TYPE, CommandError
+from perdure.store.errors import (
+    OUT_OF_RANGE,
+    SCORES_NOT_DOUBLES,
+    SORT_BY_DENIED,
+    SORT_GET_DENIED,
+    SYNTAX,
+    WRONG_TYPE,
+    CommandError,
+)
 from perdure.store.events import GENERIC, LIST
 from perdure.store.hash_value import Hash
 from perdure.store.numbers import parse_integer, read_double, read_long_double
@@ -57,7 +65,7 @@ class _Options:
     store: bytes | None = None
 
 
-def _parse(argv: list[bytes], may_store: bool) -> _Options:
+def _parse(tx: Tx, argv: list[bytes], may_store: bool) -> _Options:
     options = _Options()
     at = 2
     while at < len(argv):
@@ -78,8 +86,12 @@ def _parse(argv: list[bytes], may_store: bool) -> _Options:
             options.by = argv[at + 1]
             if b"*" not in options.by.partition(b"\0")[0]:
                 options.sorts = False
+            elif not tx.may_read_every_key(argv):
+                raise CommandError(SORT_BY_DENIED)
             at += 1
         elif word == b"GET" and left:
+            if not tx.may_read_every_key(argv):
+                raise CommandError(SORT_GET_DENIED)
             options.gets.append(argv[at + 1])
             at += 1
         else:
@@ -279,7 +291,7 @@ _SYNTAX = "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]]
 )
 def sort(tx: Tx, argv: list[bytes]) -> bytes:
     """SORT key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC | DESC] [ALPHA] [STORE destination]"""
-    options = _parse(argv, True)
+    options = _parse(tx, argv, True)
     found = _run(tx, argv, options)
     if options.store is None:
         return _reply(tx, found)
@@ -301,4 +313,4 @@ def sort(tx: Tx, argv: list[bytes]) -> bytes:
 )
 def sort_ro(tx: Tx, argv: list[bytes]) -> bytes:
     """SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC | DESC] [ALPHA]"""
-    return _reply(tx, _run(tx, argv, _parse(argv, False)))
+    return _reply(tx, _run(tx, argv, _parse(tx, argv, False)))

@@ -142,6 +142,12 @@ TURNS = {
         "0 ACL SETUSER c reset; 0 ACL GETUSER c; 0 CONFIG SET acl-pubsub-default resetchannels; "
         "0 ACL SETUSER c reset; 0 ACL LIST; 0 ACL DELUSER c"
     ),
+    "sorting by other keys": (
+        "0 SADD s 2 1; 0 ACL SETUSER u on nopass +@all ~s; 1 AUTH u x; 1 SORT s; 1 SORT s BY w*; 1 SORT s BY none; "
+        "1 SORT s GET #; 1 SORT_RO s GET x*; 1 SORT s BY w* FOO; 1 SORT s LIMIT 0 x BY w*; 1 SORT z BY w*; "
+        "0 ACL SETUSER u %R~*; 1 SORT s BY w* GET x*; 1 SORT s STORE t; 0 ACL SETUSER u resetkeys ~s (%R~* +get); "
+        "1 SORT s BY w*; 0 ACL SETUSER u (%R~* +sort); 1 SORT s BY w*; 1 SORT_RO s BY w*"
+    ),
     "what nobody is asked about": (
         "0 ACL SETUSER u on nopass; 1 AUTH u x; 1 AUTH; 1 HELLO 9; 1 QUIT; 1 PING"
     ),
