@@ -315,10 +315,19 @@ def test_random_rules_make_the_same_user_on_both(theirs: Oracle, ours: InProcess
             assert sorted(mine.split()) == sorted(its.split())
 
 
+def stock_overlooks_keys(line: list[bytes]) -> bool:
+    """PFMERGE into a key from no other: one of its key specifications finds nothing, and stock then asks about none."""
+    return line[0].upper() == b"PFMERGE" and len(line) == 2
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_random_lines_are_allowed_and_denied_as_by_stock(theirs: Oracle, ours: InProcess, seed: int) -> None:
     chance = Random(seed)
-    lines = [line for line in Lines(seed).many(1500) if line and line[0].upper() in TABLE]
+    lines = [
+        line
+        for line in Lines(seed).many(1500)
+        if line and line[0].upper() in TABLE and not stock_overlooks_keys(line)
+    ]
     allowed = 0
     for at, line in enumerate(lines):
         if at % 10 == 0:

@@ -25,9 +25,9 @@ OF_THIS_RUN = {"port", "dir", "unixsocket", "logfile"}
 
 #: CONFIG SET that is not compared: what it does to the oracle, or where we differ on purpose.
 NOT_COMPARED = {
-    "port": "would move the oracle",
-    "bind": "stock binds at once; here the server's hook does",
-    "tls-port": "no TLS here, and without certificates none there",
+    "port": "would move the oracle; see test_tls_oracle",
+    "bind": "would move the oracle; see test_tls_oracle",
+    "tls-port": "would move the oracle; see test_tls_oracle",
     "activedefrag": "refused by Debian's build; tuning without effect here, so accepted",
     "maxclients": "stock raises the limit of open files",
     "requirepass": "would lock the test out",
