@@ -1,7 +1,8 @@
 """The keys of a command line and what the command would do to each, by its key specifications.
 
-Where a specification does not say where keys are (SORT STORE, EVAL in part), the
-command's own finder knows them, and they have the flags of its last specification.
+Specifications are taken by their word, as stock takes them.  Where one does not say where
+keys are (SORT STORE), or finds none, the command's own finder knows them, and those
+that no specification found have the flags of the last one.
 
 It must not know: users, connections.
 """
@@ -51,16 +52,18 @@ def keys_with_flags(entry: Command, line: list[bytes]) -> list[KeyUse]:
     if not specs and entry.key_specs:
         return []  # shard channels
     found: list[KeyUse] = []
+    complete = bool(specs)
     for spec in specs:
         flags = spec.flags
         if "variable_flags" in flags and entry.name in VARIABLE_FLAGS:
             flags = VARIABLE_FLAGS[entry.name](line)
-        found += [(key, flags) for key in _keys_by_spec(spec, line)]
-    keys = entry.keys(line)
-    if len(found) != len(keys):  # a specification that does not say where: the command itself knows
-        unknown = specs[-1].flags if specs else ()
-        found = [(key, found[i][1] if i < len(found) else unknown) for i, key in enumerate(keys)]
-    return found
+        keys = _keys_by_spec(spec, line)
+        complete = complete and bool(keys) and "incomplete" not in flags
+        found += [(key, flags) for key in keys]
+    if complete:
+        return found
+    unknown = specs[-1].flags if specs else ()
+    return [(key, found[i][1] if i < len(found) else unknown) for i, key in enumerate(entry.keys(line))]
 
 
 def _keys_by_spec(spec: KeySpec, line: list[bytes]) -> list[bytes]:
