@@ -122,5 +122,10 @@ def sort_options(lines: Lines, *more: str) -> Argv:
     return [word for option in options for word in option] + lines.maybe(0.05, "BY", "GET", "STORE", "LIMIT", "junk")
 
 
-generator("SORT")(lambda lines: [lines.key(), *sort_options(lines)])
+@generator("SORT")
+def sort_arguments(lines: Lines) -> Argv:
+    stored = [lines.word("STORE"), lines.key()] if lines.rng.random() < 0.25 else []
+    return [lines.key(), *sort_options(lines), *stored]
+
+
 generator("SORT_RO")(lambda lines: [lines.key(), *sort_options(lines)])
