@@ -94,14 +94,14 @@ UNBLOCK_REASON = b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"
 
 # ---- lists ---------------------------------------------------------------------
 
-RANK_ZERO = (
+LPOS_RANK_ZERO = (
     b"ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from "
     b"the end of the list"
 )
-COUNT_NEGATIVE = b"ERR COUNT can't be negative"
-MAXLEN_NEGATIVE = b"ERR MAXLEN can't be negative"
-NUMKEYS_NOT_POSITIVE = b"ERR numkeys should be greater than 0"
-COUNT_NOT_POSITIVE = b"ERR count should be greater than 0"
+LPOS_COUNT_NEGATIVE = b"ERR COUNT can't be negative"
+LPOS_MAXLEN_NEGATIVE = b"ERR MAXLEN can't be negative"
+MPOP_NUMKEYS_NOT_POSITIVE = b"ERR numkeys should be greater than 0"
+MPOP_COUNT_NOT_POSITIVE = b"ERR count should be greater than 0"
 
 
 # ---- hashes --------------------------------------------------------------------

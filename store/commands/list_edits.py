@@ -17,11 +17,11 @@ from perdure.store.commands.lists import (
     spec,
 )
 from perdure.store.errors import (
-    COUNT_NEGATIVE,
     INDEX_OUT_OF_RANGE,
-    MAXLEN_NEGATIVE,
+    LPOS_COUNT_NEGATIVE,
+    LPOS_MAXLEN_NEGATIVE,
+    LPOS_RANK_ZERO,
     NO_SUCH_KEY,
-    RANK_ZERO,
     SYNTAX,
     CommandError,
 )
@@ -158,9 +158,9 @@ def _read_options(words: list[bytes]) -> _Search:
         if option == b"RANK":
             search.rank = parse_integer(text)
             if not search.rank:
-                raise CommandError(RANK_ZERO)
+                raise CommandError(LPOS_RANK_ZERO)
             continue
-        refusal = COUNT_NEGATIVE if option == b"COUNT" else MAXLEN_NEGATIVE
+        refusal = LPOS_COUNT_NEGATIVE if option == b"COUNT" else LPOS_MAXLEN_NEGATIVE
         number = parse_integer(text, refusal)
         if number < 0:
             raise CommandError(refusal)

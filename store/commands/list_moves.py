@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from perdure.store.command import DENYOOM, MOVABLE_KEYS, WRITE, KeySpec, command
 from perdure.store.commands.lists import TAKEN, WRITES, end_removal, find_list, pop_items, spec
-from perdure.store.errors import COUNT_NOT_POSITIVE, NUMKEYS_NOT_POSITIVE, SYNTAX, CommandError
+from perdure.store.errors import MPOP_COUNT_NOT_POSITIVE, MPOP_NUMKEYS_NOT_POSITIVE, SYNTAX, CommandError
 from perdure.store.events import LIST, NEW
 from perdure.store.list_value import List
 from perdure.store.numbers import parse_integer, read_integer
@@ -98,9 +98,9 @@ class Popping:
 
 def read_popping(argv: list[bytes], at: int) -> Popping:
     """``numkeys key [key ...] <LEFT | RIGHT> [COUNT count]`` from argument ``at`` on."""
-    key_count = parse_integer(argv[at], NUMKEYS_NOT_POSITIVE)
+    key_count = parse_integer(argv[at], MPOP_NUMKEYS_NOT_POSITIVE)
     if key_count < 1:
-        raise CommandError(NUMKEYS_NOT_POSITIVE)
+        raise CommandError(MPOP_NUMKEYS_NOT_POSITIVE)
     behind = at + 1 + key_count
     if behind >= len(argv):
         raise CommandError(SYNTAX)
@@ -109,9 +109,9 @@ def read_popping(argv: list[bytes], at: int) -> Popping:
     for i in range(0, len(options), 2):
         if i or i + 1 == len(options) or options[i].upper() != b"COUNT":
             raise CommandError(SYNTAX)
-        popping.count = parse_integer(options[i + 1], COUNT_NOT_POSITIVE)
+        popping.count = parse_integer(options[i + 1], MPOP_COUNT_NOT_POSITIVE)
         if popping.count < 1:
-            raise CommandError(COUNT_NOT_POSITIVE)
+            raise CommandError(MPOP_COUNT_NOT_POSITIVE)
     return popping
 
 

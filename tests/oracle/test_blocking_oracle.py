@@ -318,12 +318,15 @@ WAITING = (
 )
 WAKING = (
     "RPUSH {a} x y z; LPUSH {a} x; LPUSH {a} x y; DEL {a}; SET {a} s; RENAME {a} {b}; LMOVE {a} {b} LEFT LEFT; "
-    "SWAPDB 0 1; COPY {a} {b} REPLACE; LTRIM {a} 1 -1; SETNX {a} x"
+    "COPY {a} {b} REPLACE; LTRIM {a} 1 -1; SETNX {a} x"
 )
 
 
 def random_turns(rng: Random) -> list[tuple[str, str]]:
-    """(client, command): four who wait and one, 0, who does what may wake them."""
+    """(client, command): four who wait and one, 0, who does what may wake them.
+
+    No SWAPDB: in which order it serves several keys hangs on the hashes of stock's table.
+    """
     turns = []
     for _ in range(60):
         who = rng.choice("12340000")
