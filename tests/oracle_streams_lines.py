@@ -19,6 +19,7 @@ STREAMS_GROUP = [
     b"XGROUP|CREATECONSUMER", b"XGROUP|DELCONSUMER", b"XGROUP|DESTROY", *[b"XREADGROUP"] * 8, b"XACK", b"XACK",
     b"XPENDING", b"XPENDING", *[b"XCLAIM"] * 4, b"XAUTOCLAIM", b"XAUTOCLAIM", b"OBJECT|ENCODING", b"COPY", b"TYPE",
 ]  # fmt: skip
+STREAM_KEYS = [b"x1", b"x2"]
 NODES_GROUP = [
     *[b"XADD"] * 60, *[b"XDEL"] * 8, b"XTRIM", b"XTRIM", b"XINFO|STREAM", b"XINFO|STREAM", b"XRANGE", b"XREVRANGE",
     b"XSETID", b"XREAD", b"COPY",
@@ -150,9 +151,8 @@ def _clock(lines: Lines, step: int = 0) -> int:
 
 
 def stream_key(lines: Lines) -> bytes:
-    """A key, often the one that a group was made for last."""
-    key: bytes = getattr(lines, "stream_key", b"k1")
-    return key if lines.rng.random() < 0.4 else lines.key()
+    """A key, often one of those that no other command has, so that groups live long."""
+    return lines.rng.choice(STREAM_KEYS) if lines.rng.random() < 0.6 else lines.key()
 
 
 def entry_id(lines: Lines, spoil: float = 0.06, age: int = 40) -> bytes:
@@ -231,6 +231,8 @@ def xadd_arguments(lines: Lines) -> Argv:
         out += trim(lines)
     out += lines.maybe(0.02, "LIMIT", "MINID", "junk", "NOMKSTREAM", "maxlen\0x")
     out.append(new_id(lines))
+    if len(out[-1]) > 15:  # behind it nothing can be added any more
+        out[0] = lines.key()
     same = rng.random() < 0.6
     for n in range(rng.choice((1, 1, 2, 3))):
         out += [b"field%d" % n if same else lines.member(), lines.value()]
@@ -314,10 +316,7 @@ def group_position_arguments(lines: Lines) -> Argv:
         lines.maybe(0.03, "MKSTREAM", "ENTRIESREAD", "junk"),
     ]
     rng.shuffle(options)
-    key = stream_key(lines)
-    if rng.random() < 0.5:
-        lines.stream_key = key  # type: ignore[attr-defined]
-    return [key, group(lines), start, *(word for option in options for word in option)]
+    return [stream_key(lines), group(lines), start, *(word for option in options for word in option)]
 
 
 @generator("XREADGROUP")

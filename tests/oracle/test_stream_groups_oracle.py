@@ -39,7 +39,7 @@ GROUP = [*STREAMS_GROUP, b"DEL", b"RENAME"]
 
 @pytest.fixture
 def few_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oracle_lines.KEYS", [b"k1", b"k2", b"k1", b"s1"])
+    monkeypatch.setattr("oracle_lines.KEYS", [b"x1", b"k1", b"s1"])
 
 
 def test_checks_come_in_stocks_order(stock: Oracle) -> None:

@@ -12,7 +12,14 @@ from oracle_streams_lines import HUGE_IDS, NO_IDS, NODES_GROUP, ODD_IDS, STREAMS
 
 pytestmark = pytest.mark.oracle
 
-SETUP = words("SET s1 text", "XADD k1 1-1 a b", "XADD k1 2-1 a b", "XADD k1 3-1 c d", "XGROUP CREATE k1 g1 0")
+SETUP = words(
+    "SET s1 text",
+    "XADD k1 1-1 a b",
+    "XADD k1 2-1 a b",
+    "XADD k1 3-1 c d",
+    "XGROUP CREATE k1 g1 0",
+    "XGROUP CREATE x1 g1 0 MKSTREAM",
+)
 GROUP = [*STREAMS_GROUP, b"DEL", b"SET"]
 
 
@@ -26,7 +33,7 @@ def test_generated_lines_on_few_keys_get_stocks_replies(
     stock: Oracle, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long lives: what is deleted, trimmed, claimed and read meets on the same streams."""
-    monkeypatch.setattr("oracle_lines.KEYS", [b"k1", b"k2", b"k1", b"s1"])
+    monkeypatch.setattr("oracle_lines.KEYS", [b"x1", b"k1", b"s1"])
     assert_same(stock, SETUP + Lines(50 + seed).many(2500, STREAMS_GROUP))
 
 
@@ -167,7 +174,7 @@ def test_nodes_end_where_stocks_do(stock: Oracle, limits: dict[str, int], seed: 
 def test_generated_lines_find_nodes_where_stock_has_them(
     stock: Oracle, limits: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oracle_lines.KEYS", [b"k1", b"k2"])
+    monkeypatch.setattr("oracle_lines.KEYS", [b"x1", b"x2"])
     same_with_limits(stock, limits, Lines(7).many(1500, NODES_GROUP))
 
 
