@@ -17,6 +17,10 @@ canonical form of a 64-bit integer is stored as one.  The elements of a stream's
 
 where an entry whose fields are those of the node leaves them out.
 
+A node that is full is packed: one run of bytes and three arrays instead of an int and
+a bytes object for each entry, which more than halves its memory.  Reading leaves it so;
+what changes it unpacks it first.
+
 Invariants (``_check``): ids ascend and lie in [first, last]; ``items`` are as many;
 ``size`` is what the elements above add up to, as far as the entries are there.
 
@@ -25,8 +29,10 @@ It must not know: streams, commands, replies.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
-from itertools import pairwise
+from collections.abc import Callable
+from itertools import accumulate, pairwise
 
 from perdure.store.numbers import read_integer
 from perdure.store.stream_ids import SEQ_MAX
@@ -37,6 +43,8 @@ MAX_LISTPACK = 1 << 30
 _FRAME = 7
 _INT64_CHARS = 20
 _NINE = 0x39
+_WORTH_PACKING = 8
+"""With fewer entries the arrays themselves take what they save."""
 
 
 def int_size(n: int) -> int:
@@ -71,32 +79,63 @@ def signed(n: int) -> int:
     return n - (1 << 64) if n >> 63 else n
 
 
+class _Packed:
+    """Entries that nobody changes: ids as two arrays, items in one run, each up to its offset."""
+
+    __slots__ = ("data", "ms", "offsets", "seq")
+
+    def __init__(self, ids: list[int], items: list[bytes]) -> None:
+        self.ms = array("Q", [entry_id >> 64 for entry_id in ids])
+        self.seq = array("Q", [entry_id & SEQ_MAX for entry_id in ids])
+        self.data = b"".join(items)
+        self.offsets = array("Q" if len(self.data) >> 32 else "I", [0, *accumulate(map(len, items))])
+
+    def place(self, entry_id: int, bisect: Callable[..., int]) -> int:
+        """Where ``bisect`` puts an id."""
+        ms = entry_id >> 64
+        low = bisect_left(self.ms, ms)
+        return bisect(self.seq, entry_id & SEQ_MAX, low, bisect_right(self.ms, ms, low))
+
+    def slice(self, low: int, high: int) -> tuple[list[int], list[bytes]]:
+        """Ids and items from ``low`` to before ``high``."""
+        ids = [ms << 64 | seq for ms, seq in zip(self.ms[low:high], self.seq[low:high], strict=True)]
+        data = self.data
+        offsets = self.offsets[low : high + 1]
+        return ids, [data[a:b] for a, b in pairwise(offsets)]
+
+
 class Node:
     """A run of entries.
 
     ``first``   the id that the node began with, there or not
     ``last``    the id that was last added, there or not
-    ``ids``     the ids of the entries that are there
-    ``items``   their fields and values: a RESP array, as replies and records have it
+    ``count``   how many entries are there
     ``fields``  the fields of the entry that the node began with
     ``dead``    how many entries were deleted
     ``size``    bytes of the listpack without its two counters
+
+    The entries are in ``packed`` or, if that is None, in ``ids`` and ``items``.  An item is
+    the fields and values as a RESP array, as replies and records have it.
     """
 
-    __slots__ = ("dead", "fields", "first", "ids", "items", "last", "size")
+    __slots__ = ("count", "dead", "fields", "first", "ids", "items", "last", "packed", "size")
 
     def __init__(self, first: int, fields: list[bytes]) -> None:
         self.first = first
         self.last = first
+        self.count = 0
         self.ids: list[int] = []
         self.items: list[bytes] = []
+        self.packed: _Packed | None = None
         self.fields = fields
         self.dead = 0
         self.size = _FRAME + int_size(len(fields)) + sum(map(text_size, fields)) + 2
 
+    # ---- adding ------------------------------------------------------------------------
+
     def takes(self, length: int, max_entries: int, max_bytes: int) -> bool:
         """Would stock add an entry whose fields and values have ``length`` bytes to this node?"""
-        count = len(self.ids)
+        count = self.count
         dead = self.dead
         counters = 4 if count < 128 and dead < 128 else int_size(count) + int_size(dead)
         if not 0 < max_bytes <= MAX_LISTPACK:
@@ -105,8 +144,11 @@ class Node:
 
     def append(self, entry_id: int, pairs: list[bytes], item: bytes) -> None:
         """Add an entry behind the others; ``pairs`` is its fields and values, as ``item`` has them."""
+        if self.packed is not None:
+            self._unpack(self.packed)
         self.ids.append(entry_id)
         self.items.append(item)
+        self.count += 1
         self.last = entry_id
         self.size += self.entry_size(entry_id, pairs)
 
@@ -128,47 +170,79 @@ class Node:
             return size + int_size(n + 3)
         return size + int_size(2 * n + 4) + int_size(n) + sum(map(text_size, fields))
 
+    # ---- reading -----------------------------------------------------------------------
+
     def find(self, entry_id: int) -> int:
-        """Where an id is in ``ids``, -1 if nowhere."""
-        at = bisect_left(self.ids, entry_id)
-        return at if at < len(self.ids) and self.ids[at] == entry_id else -1
+        """Where an entry is, -1 if nowhere."""
+        at = self.place(entry_id)
+        return at if at < self.count and self.id_at(at) == entry_id else -1
+
+    def place(self, entry_id: int) -> int:
+        """How many entries are before an id."""
+        return bisect_left(self.ids, entry_id) if self.packed is None else self.packed.place(entry_id, bisect_left)
+
+    def id_at(self, at: int) -> int:
+        """The id of an entry by its place, from the end if negative."""
+        packed = self.packed
+        return self.ids[at] if packed is None else packed.ms[at] << 64 | packed.seq[at]
+
+    def item_at(self, at: int) -> bytes:
+        """The item of an entry by its place."""
+        packed = self.packed
+        return self.items[at] if packed is None else packed.data[packed.offsets[at] : packed.offsets[at + 1]]
 
     def bounds(self, start: int, end: int) -> tuple[int, int]:
-        """The slice of ``ids`` from ``start`` to ``end``, both included."""
-        ids = self.ids
-        if not ids:
-            return 0, 0
-        low = bisect_left(ids, start) if start > ids[0] else 0
-        high = bisect_right(ids, end) if end < ids[-1] else len(ids)
-        return low, high
+        """The places of the entries from ``start`` to ``end``, both included: the first, and that behind the last."""
+        low = self.place(start) if start > self.first else 0
+        if end >= self.last:
+            return low, self.count
+        packed = self.packed
+        return low, bisect_right(self.ids, end) if packed is None else packed.place(end, bisect_right)
 
-    def delete(self, at: int) -> None:
-        """Delete the entry at a place in ``ids``."""
-        del self.ids[at]
-        del self.items[at]
-        self.dead += 1
+    def slice(self, low: int, high: int) -> tuple[list[int], list[bytes]]:
+        """Ids and items by their places, from ``low`` to before ``high``."""
+        if self.packed is not None:
+            return self.packed.slice(low, high)
+        return self.ids[low:high], self.items[low:high]
 
-    def delete_first(self, count: int) -> None:
-        """Delete the first ``count`` entries."""
-        del self.ids[:count]
-        del self.items[:count]
-        self.dead += count
+    # ---- changing ----------------------------------------------------------------------
+
+    def pack(self) -> None:
+        """The node is full: nothing more will be added."""
+        if self.packed is None and self.count >= _WORTH_PACKING:
+            self.packed = _Packed(self.ids, self.items)
+            self.ids, self.items = [], []
+
+    def _unpack(self, packed: _Packed) -> None:
+        self.ids, self.items = packed.slice(0, self.count)
+        self.packed = None
+
+    def delete(self, low: int, high: int) -> None:
+        """Delete entries by their places."""
+        if self.packed is not None:
+            self._unpack(self.packed)
+        del self.ids[low:high]
+        del self.items[low:high]
+        self.count -= high - low
+        self.dead += high - low
 
     def copy(self) -> Node:
         """A node that shares nothing changeable with this one."""
         twin = Node(self.first, self.fields)
-        twin.last, twin.dead, twin.size = self.last, self.dead, self.size
-        twin.ids, twin.items = self.ids.copy(), self.items.copy()
+        twin.last, twin.count, twin.dead, twin.size = self.last, self.count, self.dead, self.size
+        twin.ids, twin.items, twin.packed = self.ids.copy(), self.items.copy(), self.packed
         return twin
 
     def _check(self) -> None:
-        ids = self.ids
-        assert len(ids) == len(self.items)
+        assert self.packed is None or not self.ids
+        ids, items = self.slice(0, self.count)
+        assert len(ids) == len(items) == self.count
         assert all(a < b for a, b in pairwise(ids))
         assert not ids or self.first <= ids[0] <= ids[-1] <= self.last
-        assert len(ids) + self.dead > 0
+        assert self.count + self.dead > 0
         size = Node(self.first, self.fields).size
-        for entry_id, item in zip(ids, self.items, strict=True):
+        for at, (entry_id, item) in enumerate(zip(ids, items, strict=True)):
+            assert (self.id_at(at), self.item_at(at)) == (entry_id, item)
             size += self.entry_size(entry_id, pairs_of(item))
         assert self.size == size if not self.dead else self.size > size
 

@@ -19,7 +19,7 @@ It must not know: commands, replies, the log.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -86,17 +86,15 @@ class Stream:
     def first_id(self) -> int:
         """The id of the first entry, 0 if there is none."""
         for at in range(self.head, len(self.nodes)):
-            ids = self.nodes[at].ids
-            if ids:
-                return ids[0]
+            if self.nodes[at].count:
+                return self.nodes[at].id_at(0)
         return 0
 
     def top_id(self) -> int:
         """The id of the last entry, 0 if there is none."""
         for at in range(len(self.nodes) - 1, self.head - 1, -1):
-            ids = self.nodes[at].ids
-            if ids:
-                return ids[-1]
+            if self.nodes[at].count:
+                return self.nodes[at].id_at(-1)
         return 0
 
     def _node_of(self, entry_id: int) -> int:
@@ -110,7 +108,7 @@ class Stream:
             return None
         node = self.nodes[place]
         at = node.find(entry_id)
-        return None if at < 0 else node.items[at]
+        return None if at < 0 else node.item_at(at)
 
     def collect(self, start: int, end: int, count: int = 0, reverse: bool = False) -> tuple[list[int], list[bytes]]:
         """Ids and items from ``start`` to ``end``, both included: all, or the first (``reverse``: last) ``count``."""
@@ -126,8 +124,9 @@ class Stream:
             low, high = node.bounds(start, end)
             if count and high - low > count - len(ids):
                 high = low + count - len(ids)
-            ids += node.ids[low:high]
-            items += node.items[low:high]
+            more_ids, more_items = node.slice(low, high)
+            ids += more_ids
+            items += more_items
             if count and len(ids) == count:
                 break
         return ids, items
@@ -142,9 +141,9 @@ class Stream:
             low, high = node.bounds(start, end)
             if count and high - low > count - len(ids):
                 low = high - (count - len(ids))
-            if low < high:
-                ids += node.ids[low:high][::-1]
-                items += node.items[low:high][::-1]
+            more_ids, more_items = node.slice(low, high)
+            ids += more_ids[::-1]
+            items += more_items[::-1]
             if count and len(ids) == count:
                 break
         return ids, items
@@ -166,6 +165,8 @@ class Stream:
         if joins:
             node = self.nodes[-1]
         else:
+            if self.nodes:
+                self.nodes[-1].pack()
             node = Node(entry_id, pairs[::2])
             self.nodes.append(node)
         node.append(entry_id, pairs, item)
@@ -185,8 +186,8 @@ class Stream:
         self.length -= 1
         if entry_id > self.max_deleted:
             self.max_deleted = entry_id
-        if len(node.ids) > 1:
-            node.delete(at)
+        if node.count > 1:
+            node.delete(at, at + 1)
         elif place == self.head:
             self._drop(1)
         else:
@@ -202,9 +203,8 @@ class Stream:
         deleted = 0
         at = self.head
         while at < end or (begun and at == end):
-            ids = nodes[at].ids if at < end else []
             with_new = new_id >= 0 and at == end - joins
-            count = len(ids) + with_new
+            count = (nodes[at].count if at < end else 0) + with_new
             if (not rule.by_id and length <= rule.threshold) or (rule.limit and deleted + count > rule.limit):
                 break
             if rule.by_id:
@@ -213,8 +213,10 @@ class Stream:
                 whole = length - count >= rule.threshold
             if not whole:
                 entries = 0
-                if not rule.approx:
-                    entries = bisect_left(ids, rule.threshold) if rule.by_id else length - rule.threshold
+                if not rule.approx and not rule.by_id:
+                    entries = length - rule.threshold
+                elif not rule.approx and at < end:
+                    entries = nodes[at].place(rule.threshold)
                 return Trim(at - self.head, entries, deleted + entries)
             deleted += count
             length -= count
@@ -233,7 +235,7 @@ class Stream:
         if trim.nodes:
             self._drop(trim.nodes)
         if trim.entries:
-            self.nodes[self.head].delete_first(trim.entries)
+            self.nodes[self.head].delete(0, trim.entries)
         self.length -= trim.deleted
 
     def _drop(self, count: int) -> None:
@@ -250,9 +252,9 @@ class Stream:
     def _check(self) -> None:
         nodes = self.nodes[self.head :]
         assert all(node is _GONE for node in self.nodes[: self.head])
-        assert self.length == sum(len(node.ids) for node in nodes)
+        assert self.length == sum(node.count for node in nodes)
         assert all(a.last < b.first for a, b in pairwise(nodes))
-        assert all(node.ids for node in nodes[1:])
+        assert all(node.count for node in nodes[1:])
         assert self.top_id() <= self.last_id
         assert self.added >= self.length
         for node in nodes:
@@ -279,7 +281,7 @@ def _plain(value: Stream) -> Any:
     entries = tuple(
         (entry_id, tuple(pairs_of(item)))
         for node in value.nodes[value.head :]
-        for entry_id, item in zip(node.ids, node.items, strict=True)
+        for entry_id, item in zip(*node.slice(0, node.count), strict=True)
     )
     groups = tuple(
         (
@@ -316,7 +318,7 @@ def _rebuild(key: bytes, value: Stream) -> Iterator[list[bytes]]:
     elif not value.length:
         yield [b"XADD", key, b"MAXLEN", b"0", print_id(value.last_id or 1), b"x", b"y"]
     for node in value.nodes[value.head :]:
-        for entry_id, item in zip(node.ids, node.items, strict=True):
+        for entry_id, item in zip(*node.slice(0, node.count), strict=True):
             yield [b"XADD", key, print_id(entry_id), *pairs_of(item)]
     added = b"%d" % min(value.added, INT64_MAX)
     deleted = print_id(value.max_deleted)

@@ -111,13 +111,13 @@ def test_the_tree_has_as_many_nodes_as_one_that_is_made(keys: list[int]) -> None
 
 
 def test_nodes_are_cut_by_count_and_by_bytes() -> None:
-    assert [len(node.ids) for node in filled(250).nodes] == [100, 100, 50]
+    assert [node.count for node in filled(250).nodes] == [100, 100, 50]
     few = filled(10, new_tx(stream_node_max_entries=4))
-    assert [len(node.ids) for node in few.nodes] == [4, 4, 2]
+    assert [node.count for node in few.nodes] == [4, 4, 2]
     tx = new_tx(stream_node_max_bytes=200)
     for _ in range(4):
         run(tx, b"XADD", b"k", b"*", b"f", b"v" * 70)
-    assert [len(node.ids) for node in tx.db[b"k"].nodes] == [2, 2]
+    assert [node.count for node in tx.db[b"k"].nodes] == [2, 2]
 
 
 def test_a_copy_shares_nothing_changeable() -> None:
