@@ -423,6 +423,11 @@ def no_group_of_key(key: bytes, group: bytes) -> bytes:
     return b"NOGROUP No such consumer group '%b' for key name '%b'" % (_until_nul(group), _until_nul(key))
 
 
+def block_in_script(name: bytes) -> bytes:
+    """XREAD and XREADGROUP, as the script calls them, with BLOCK in a script."""
+    return b"ERR %b command is not allowed with BLOCK option from scripts" % _until_nul(name)
+
+
 def unknown_xclaim_option(word: bytes) -> bytes:
     """``word`` is no option of XCLAIM, or has no argument behind it."""
     return b"ERR Unrecognized XCLAIM option '%b'" % _until_nul(word)

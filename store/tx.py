@@ -105,6 +105,9 @@ class Tx:
         "sink",
     )
 
+    may_block: bool = True
+    """False while a script runs, where nobody can wait."""
+
     def __init__(self, keyspace: Keyspace, sink: LogSink, rng: Random, limits: Limits) -> None:
         self.keyspace = keyspace
         self.sink = sink

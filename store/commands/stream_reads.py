@@ -32,6 +32,7 @@ from perdure.store.errors import (
     SYNTAX,
     UNBALANCED_STREAMS,
     CommandError,
+    block_in_script,
     no_group_to_read,
 )
 from perdure.store.events import STREAM
@@ -100,6 +101,8 @@ def _parse(tx: Tx, argv: list[bytes], grouped: bool) -> _Request:
         word = option(argv[at])
         more = len(argv) - at - 1
         if word == b"BLOCK" and more:
+            if not tx.may_block:
+                raise CommandError(block_in_script(argv[0]))
             at += 1
             request.deadline_ms = deadline_of_milliseconds(tx, argv[at])
         elif word == b"COUNT" and more:

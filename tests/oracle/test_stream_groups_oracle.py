@@ -265,6 +265,18 @@ def test_nobody_waits_where_it_is_not_allowed_or_there_is_something() -> None:
     assert ours(b"XREAD", b"BLOCK", b"0", b"STREAMS", b"k", b"$") == b""
 
 
+def test_a_script_may_not_ask_to_wait(stock: Oracle) -> None:
+    ours = Ours()
+    waiting(ours)
+    ours.tx.may_block = False
+    for line in ("xread block 0 streams k $", "xread block x streams k $", "XREADGROUP GROUP g c BLOCK x STREAMS k >"):
+        call = ",".join(f"'{word}'" for word in line.split())
+        theirs = stock(b"EVAL", f"return redis.pcall({call})".encode(), b"0")
+        mine = ours(*words(line)[0])
+        assert mine.startswith(b"-ERR")
+        assert theirs.startswith(mine[:-2])
+
+
 def test_who_waits_is_not_woken_by_entries_that_are_gone_again() -> None:
     """Stock 7.0 answers such a client with no entries; 7.2 lets it wait, as we do."""
     ours = Ours()
