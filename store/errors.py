@@ -113,7 +113,6 @@ NOT_FINITE = b"ERR value is NaN or Infinity"
 
 # ---- sets, sorted sets, SORT -------------------------------------------------------
 
-NUMKEYS_NOT_POSITIVE = b"ERR numkeys should be greater than 0"
 NUMKEYS_TOO_MANY = b"ERR Number of keys can't be greater than number of args"
 LIMIT_NEGATIVE = b"ERR LIMIT can't be negative"
 SCORES_NOT_DOUBLES = b"ERR One or more scores can't be converted into double"
