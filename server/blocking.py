@@ -247,6 +247,10 @@ class Waits:
         self._answer(wait, reply, engine.need, perf_counter_ns() - began, failed)
         return True
 
+    def answer(self, wait: Wait, reply: bytes) -> None:
+        """End a wait for something that is no key (``server.durability``) with its answer."""
+        self._answer(wait, reply, 0)
+
     def _answer(self, wait: Wait, reply: bytes, need: int, nanoseconds: int = 0, failed: bool = False) -> None:
         """End a wait with its answer, which may go once batch ``need`` is safe."""
         client = wait.client

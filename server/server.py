@@ -23,6 +23,7 @@ from perdure.server.bounded_reader import bounded_reader
 from perdure.server.client import BLOCKED, CLOSING, IN_MULTI, LOADING, WATCHED, Client
 from perdure.server.config import Config
 from perdure.server.connection import Connection
+from perdure.server.durability import DurableWaits
 from perdure.server.engine import Engine
 from perdure.server.log_gate import LogGate, NoLogWriter
 from perdure.server.logfile import Log as LogFile
@@ -31,6 +32,7 @@ from perdure.server.tx import ServerTx
 from perdure.store import errors
 from perdure.store.database import Keyspace
 from perdure.store.expiry import expire_cycle
+from perdure.store.field_expiry import expire_fields
 from perdure.wal.filesystem import Filesystem, RealFilesystem
 
 CRON_S = 0.1
@@ -83,6 +85,7 @@ class Server:
         self.tx = ServerTx(self.keyspace, LogGate(self.writer), rng, self.type_limits, self)
         self.engine = Engine(self, self.tx, self.writer, loop.call_soon)
         self.engine.state |= LOADING
+        self.durable_waits = DurableWaits(self)
         self.acl = Acl(self)
         self.reader: Any = None
         self.new_reader()
@@ -112,6 +115,7 @@ class Server:
         self.writer = writer
         self.tx.sink = LogGate(writer)
         self.engine.log = writer
+        self.keyspace.clock = self.tx
         self.tx.select(self.tx.db_index)  # the log may have swapped or flushed databases
         self.engine.state &= ~LOADING
         self.engine.refresh_state()
@@ -245,7 +249,7 @@ class Server:
                     client.connection.close()
 
     def _expire(self) -> None:
-        """Remove keys that are due, a bounded piece at a time."""
+        """Remove keys and hash fields that are due, a bounded piece at a time."""
         self._expiring_soon = False
         ends = time.monotonic() + _EXPIRE_BUDGET_S
         tx = self.tx
@@ -256,6 +260,7 @@ class Server:
             nonlocal found
             found = expire_cycle(tx, _EXPIRE_BATCH)
             self.stats.expired_keys += found
+            found = max(found, expire_fields(tx, _EXPIRE_BATCH))
 
         while found >= _EXPIRE_BATCH:
             self.engine.background(step)

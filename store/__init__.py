@@ -30,6 +30,10 @@ nothing (LOG-FIRST, REFUSE-WHOLE).
 ``stream_groups``  groups of consumers and what they have pending
 ``stream_ids``     ids of entries
 ``expiry``         the step of active expiry
+``field_deadlines``  when the fields of one hash expire
+``field_expiry``   hash fields that have expired go
+``bits``           bits of strings
+``hyperloglog``    HyperLogLogs in stock's representation
 ``numbers``        numbers as Redis reads and prints them
 ``patterns``       glob patterns
 =================  =========================================================

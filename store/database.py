@@ -6,6 +6,9 @@ into C on the hot path.  Around it stand
 ``expires``   key -> deadline in unix ms, for keys that have one
 ``order``     the keys in order of arrival, for SCAN and RANDOMKEY
 ``deadlines`` which keys may be due when (``store.deadlines``)
+``member_expires``, ``member_deadlines``
+              the same for keys some of whose members (hash fields) have deadlines: a moment
+              not behind the earliest of these; keys that have none any more may be among them
 
 Who changes a key uses the methods here, or does exactly what they do (the SET
 fast path).  Nothing here logs: a command has logged before it calls (LOG-FIRST).
@@ -34,6 +37,14 @@ class Clock(Protocol):
     """Who knows the time (``Tx``)."""
 
     clock_ms: int
+    now_ms: int
+
+
+class NoClock:
+    """There is no time yet."""
+
+    clock_ms = 0
+    now_ms = 0
 
 
 class Uses:
@@ -54,13 +65,15 @@ class Uses:
 class Database(dict[bytes, Any]):
     """One numbered database."""
 
-    __slots__ = ("deadlines", "expires", "order", "uses")
+    __slots__ = ("deadlines", "expires", "member_deadlines", "member_expires", "order", "uses")
 
     def __init__(self) -> None:
         super().__init__()
         self.expires: dict[bytes, int] = {}
         self.order = KeyOrder()
         self.deadlines = Deadlines()
+        self.member_expires: dict[bytes, int] = {}
+        self.member_deadlines = Deadlines()
         self.uses: Uses | None = None
 
     def keep_uses(self, clock: Clock) -> Uses:
@@ -97,6 +110,8 @@ class Database(dict[bytes, Any]):
         value = self.pop(key)
         if self.expires:
             self.expires.pop(key, None)
+        if self.member_expires:
+            self.member_expires.pop(key, None)
         self.order.removed(key)
         return value
 
@@ -113,9 +128,22 @@ class Database(dict[bytes, Any]):
         """Take a key's deadline away, if it has one."""
         self.expires.pop(key, None)
 
+    def member_expires_at(self, key: bytes, deadline_ms: int) -> None:
+        """A member of a key that exists has this deadline."""
+        expires = self.member_expires
+        old_ms = expires.get(key)
+        if old_ms is None or deadline_ms < old_ms:
+            expires[key] = deadline_ms
+            self.member_deadlines.set(key, old_ms, deadline_ms)
+            self.member_deadlines.trim(expires)
+
     def _check(self) -> None:
         assert all(key in self for key in self.expires)
-        assert all(value.__class__ in (bytes, bytearray) or value for value in self.values())
+        for value in self.values():  # a hash shows only fields that are not due; due ones are there, too
+            assert value.__class__ in (bytes, bytearray) or (
+                dict.__len__(value) if isinstance(value, dict) else value
+            )
+        self.member_deadlines._check(self.member_expires)
         self.order._check(self)
         self.deadlines._check(self.expires)
         assert self.uses is None or all(key in self for key in self.uses.times)
@@ -158,14 +186,18 @@ class Keyspace:
     Emptying puts a new, empty ``Database`` in the old one's place and the old one on
     ``garbage``, which the owner frees a bit at a time (``free_some``): dropping a
     million values at once would hold the loop.
+
+    ``clock`` is whose time it goes by: that of the ``Tx`` that came last, or that the
+    owner put back in its place (a log is replayed by one of its own).
     """
 
-    __slots__ = ("databases", "garbage")
+    __slots__ = ("clock", "databases", "garbage")
 
     def __init__(self, count: int = 16) -> None:
         self.databases = [Database() for _ in range(count)]
         self.garbage: list[Any] = []
         """What has a length and ``popitem``."""
+        self.clock: Clock = NoClock()
 
     def flush(self, index: int) -> None:
         """Empty one database."""
@@ -192,6 +224,7 @@ class Keyspace:
             old = self.garbage[-1]
             if isinstance(old, Database):
                 old.expires.clear()
+                old.member_expires.clear()
                 old.order = KeyOrder()
             for _ in range(min(count, len(old))):
                 old.popitem()

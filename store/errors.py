@@ -88,6 +88,8 @@ def unsupported_option(option: bytes) -> bytes:
 TIMEOUT_NOT_A_FLOAT = b"ERR timeout is not a float or out of range"
 TIMEOUT_NOT_AN_INTEGER = b"ERR timeout is not an integer or out of range"
 TIMEOUT_NEGATIVE = b"ERR timeout is negative"
+NUMLOCAL_OUT_OF_RANGE = b"ERR value is out of range, value must between 0 and 1"
+WAITAOF_WITHOUT_LOG = b"ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
 UNBLOCKED = b"UNBLOCKED client unblocked via CLIENT UNBLOCK"
 UNBLOCK_REASON = b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"
 
@@ -109,6 +111,11 @@ MPOP_COUNT_NOT_POSITIVE = b"ERR count should be greater than 0"
 HASH_VALUE_NOT_AN_INTEGER = b"ERR hash value is not an integer"
 HASH_VALUE_NOT_A_FLOAT = b"ERR hash value is not a float"
 NOT_FINITE = b"ERR value is NaN or Infinity"
+FIELDS_MISSING = b"ERR Mandatory argument FIELDS is missing or not at the right position"
+FIELDS_NOT_POSITIVE = b"ERR Parameter `numFields` should be greater than 0"
+FIELD_COUNT_NOT_POSITIVE = b"ERR Number of fields must be a positive integer"
+FIELD_COUNT_WRONG = b"ERR The `numfields` parameter must match the number of arguments"
+NEGATIVE_EXPIRE = b"ERR invalid expire time, must be >= 0"
 
 
 # ---- sets, sorted sets, SORT -------------------------------------------------------

@@ -8,15 +8,29 @@
 
 Who adds or removes fields tells ``order``; who writes tells ``grown``.
 
-Invariants (``_check``): a hash in a database has a field; ``order`` has its fields.
+Fields with deadlines
+---------------------
+
+A hash whose first field gets a deadline becomes an ``ExpiringHash``, in place and for
+good.  So others pay nothing: they have no deadlines to look at, and commands know them
+by their class.  An ``ExpiringHash`` shows only the fields that are not due: ``in``,
+``len``, ``get``, iteration and its kind.  Due fields are there until they are removed,
+which is logged as HDEL: by active expiry (``store.expiry``), or by a write that goes by
+their absence.  ``dict``'s own methods (``dict.__len__(value)`` ...) see all fields, and
+so does ``order``.
+
+Invariants (``_check``): a hash in a database has a field; ``order`` has its fields;
+only fields have deadlines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from random import Random
 from typing import Any
 
 from perdure.store import value_types
+from perdure.store.field_deadlines import FieldDeadlines, Timed
 from perdure.store.key_order import KeyOrder
 from perdure.store.value_types import Limits, ValueType
 
@@ -27,12 +41,15 @@ value_types.DEFAULT_LIMITS[MAX_VALUE] = 64
 
 _REBUILD_FIELDS = 64
 _REBUILD_BYTES = 1 << 20
+_TRIES = 32
 
 
 class Hash(dict[bytes, bytes]):
     """A hash."""
 
-    __slots__ = ("big", "order")
+    __slots__ = ("big", "deadlines", "order")
+    deadlines: FieldDeadlines
+    """Only an ``ExpiringHash`` has them."""
 
     def __init__(self, items: Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]] = ()) -> None:
         super().__init__(items)
@@ -41,7 +58,7 @@ class Hash(dict[bytes, bytes]):
 
     def grown(self, longest: int, limits: Limits) -> None:
         """A write has added fields or values of up to ``longest`` bytes to a hash that was not ``big``."""
-        self.big = longest > limits[MAX_VALUE] or len(self) > limits[MAX_ENTRIES]
+        self.big = longest > limits[MAX_VALUE] or dict.__len__(self) > limits[MAX_ENTRIES]
 
     def put(self, field: bytes, value: bytes) -> bool:
         """Set a field; was it new?"""
@@ -62,8 +79,16 @@ class Hash(dict[bytes, bytes]):
     def ordered(self) -> KeyOrder:
         """The fields' order, made now if it was not yet."""
         if self.order is None:
-            self.order = KeyOrder(self)
+            self.order = KeyOrder(dict.__iter__(self))
         return self.order
+
+    def choose(self, rng: Random) -> bytes:
+        """A random field; O(1) expected."""
+        return self.ordered().choose(rng)
+
+    def page(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """A page of fields, as ``KeyOrder.page``."""
+        return self.ordered().page(cursor, count)
 
     def _check(self) -> None:
         assert self
@@ -72,9 +97,109 @@ class Hash(dict[bytes, bytes]):
             self.order._check(self)
 
 
+class ExpiringHash(Hash):
+    """A hash some of whose fields have, or had, deadlines; see above."""
+
+    __slots__ = ()
+
+    def is_due(self, field: bytes) -> bool:
+        """Is a field there that is not shown any more?"""
+        return self.deadlines.is_due(field)
+
+    def _shown(self) -> dict[bytes, bytes]:
+        """The fields that are not due; a copy."""
+        is_due = self.deadlines.is_due
+        return {field: value for field, value in dict.items(self) if not is_due(field)}
+
+    def __contains__(self, field: object) -> bool:
+        return dict.__contains__(self, field) and not self.deadlines.is_due(field)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        everything = dict.__len__(self)
+        return everything - len(self.deadlines.due()) if self.deadlines.any_due() else everything
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._shown()) if self.deadlines.any_due() else dict.__iter__(self)
+
+    def get(self, field: bytes, default: Any = None) -> Any:
+        """A field's value, ``default`` if it is due."""
+        return default if self.deadlines.is_due(field) else dict.get(self, field, default)
+
+    def items(self) -> Any:
+        """Fields and values."""
+        shown: ItemsView[bytes, bytes] = self._shown().items() if self.deadlines.any_due() else dict.items(self)
+        return shown
+
+    def values(self) -> Any:
+        """Values."""
+        shown: ValuesView[bytes] = self._shown().values() if self.deadlines.any_due() else dict.values(self)
+        return shown
+
+    def put(self, field: bytes, value: bytes) -> bool:
+        """Set a field, without a deadline; was it new?"""
+        created = field not in self
+        is_new = not dict.__contains__(self, field)
+        self[field] = value
+        if is_new and self.order is not None:
+            self.order.append(field)
+        self.deadlines.drop(field)
+        return created
+
+    def remove(self, field: bytes) -> None:
+        """Take a field away, due or not."""
+        super().remove(field)
+        self.deadlines.drop(field)
+
+    def choose(self, rng: Random) -> bytes:
+        """A random field that is not due; some is; O(1) expected unless most are due."""
+        order = self.ordered()
+        for _ in range(_TRIES):
+            field = order.choose(rng)
+            if not self.deadlines.is_due(field):
+                return field
+        return rng.choice(list(self))
+
+    def page(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """A page without the fields that are due."""
+        cursor, fields = super().page(cursor, count)
+        is_due = self.deadlines.is_due
+        return cursor, [field for field in fields if not is_due(field)]
+
+    def _check(self) -> None:
+        fields = dict(dict.items(self))
+        assert fields
+        assert all(field.__class__ is bytes and value.__class__ is bytes for field, value in fields.items())
+        if self.order is not None:
+            self.order._check(fields)
+        assert fields.keys() >= self.deadlines.by_field.keys()
+        self.deadlines._check()
+
+
+def with_deadlines(value: Hash, owner: Timed) -> ExpiringHash:
+    """A hash as one whose fields can have deadlines, by the clock of ``owner``, the keyspace: itself."""
+    if not isinstance(value, ExpiringHash):
+        value.deadlines = FieldDeadlines(owner)
+        value.__class__ = ExpiringHash
+    assert isinstance(value, ExpiringHash)
+    return value
+
+
+# ---- what the house knows of it ----------------------------------------------------------
+
+
 def _copy(value: Hash) -> Hash:
     twin = Hash(value)
     twin.big = value.big
+    return twin
+
+
+def _copy_expiring(value: ExpiringHash) -> ExpiringHash:
+    # What is due, too: a log that is replayed has it, and knows no time by which to leave it out.
+    twin = Hash(dict.items(value))
+    twin.big = value.big
+    twin.deadlines = value.deadlines.copy()
+    twin.__class__ = ExpiringHash
+    assert isinstance(twin, ExpiringHash)
     return twin
 
 
@@ -96,8 +221,41 @@ def _rebuild(key: bytes, value: Hash) -> Iterator[list[bytes]]:
         yield line
 
 
+def _rebuild_expiring(key: bytes, value: ExpiringHash) -> Iterator[list[bytes]]:
+    yield from _rebuild(key, value)
+    by_deadline: dict[int, list[bytes]] = {}
+    for field, deadline_ms in value.deadlines.by_field.items():
+        if field in value:
+            by_deadline.setdefault(deadline_ms, []).append(field)
+    for deadline_ms, fields in by_deadline.items():
+        for start in range(0, len(fields), _REBUILD_FIELDS):
+            part = fields[start : start + _REBUILD_FIELDS]
+            yield [b"HPEXPIREAT", key, b"%d" % deadline_ms, b"FIELDS", b"%d" % len(part), *part]
+
+
+def _encoding_expiring(value: ExpiringHash, limits: Limits) -> bytes:
+    return b"hashtable" if value.big else b"listpackex"
+
+
 def _plain(value: Hash) -> Any:
     return frozenset(value.items())
 
 
+def _plain_expiring(value: ExpiringHash) -> Any:
+    """All fields, due or not, with their deadlines: what a log that is replayed must give."""
+    fields = frozenset(dict.items(value))
+    return (fields, frozenset(value.deadlines.by_field.items())) if value.deadlines.by_field else fields
+
+
 value_types.register(Hash, ValueType(b"hash", _copy, _encoding, _rebuild, _plain))
+value_types.register(
+    ExpiringHash,
+    ValueType(
+        b"hash",
+        _copy_expiring,
+        _encoding_expiring,
+        _rebuild_expiring,
+        _plain_expiring,
+        first_deadline_ms=lambda value: value.deadlines.first_ms() if value.deadlines.by_field else None,
+    ),
+)

@@ -118,6 +118,7 @@ class Tx:
         self.max_bulk_bytes = 512 << 20
         self.now_ms = 0
         self.clock_ms = 0
+        keyspace.clock = self
         self.resp3 = False
         self.null = NULL_2
         self.null_array = NULL_ARRAY_2

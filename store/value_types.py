@@ -37,6 +37,8 @@ class ValueType:
     members
         for a type that SORT takes: the members from one position to before another in
         the type's own order
+    first_deadline_ms
+        for a type whose members expire: the earliest unix ms at which one of a value's does, if any does
     """
 
     name: bytes
@@ -45,6 +47,7 @@ class ValueType:
     rebuild: Callable[[bytes, Any], Iterator[list[bytes]]]
     plain: Callable[[Any], Any]
     members: Callable[[Any, int, int], list[bytes]] | None = None
+    first_deadline_ms: Callable[[Any], int | None] | None = None
 
 
 _TYPES: dict[type, ValueType] = {}

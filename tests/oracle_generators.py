@@ -11,7 +11,7 @@ for _path in sorted(Path(__file__).parent.glob("oracle_*_lines.py")):
 # What makes a value of each group of commands, for tests that need one of the right type to be there.
 FILLING: dict[str, list[bytes]] = {
     "string": [b"SET", b"SETEX"],
-    "hash": [b"HSET"],
+    "hash": [b"HSET", b"HSET", b"HPEXPIREAT"],
     "list": [b"RPUSH", b"LPUSH"],
     "set": [b"SADD"],
     "sorted-set": [b"ZADD"],

@@ -151,3 +151,22 @@ def hrandfield_arguments(lines: Lines) -> Argv:
 def hscan_arguments(lines: Lines) -> Argv:
     cursor = lines.rng.choice(NO_CURSORS if lines.rng.random() < 0.1 else [b"0", b"", b"00"])
     return [lines.key(), cursor, *scan_options(lines)]
+
+
+# ---- deadlines of hash fields, which stock 7.0 does not know -----------------------------
+
+
+def _fields(lines: Lines) -> Argv:
+    fields = [lines.member() for _ in range(lines.rng.randint(1, 3))]
+    return [lines.word("FIELDS"), b"%d" % len(fields), *fields]
+
+
+def _condition(lines: Lines) -> Argv:
+    return lines.maybe(0.3, "NX", "XX", "GT", "LT", "junk")
+
+
+generator("HEXPIRE")(lambda lines: [lines.key(), lines.span(), *_condition(lines), *_fields(lines)])
+generator("HPEXPIRE")(lambda lines: [lines.key(), lines.span(1000), *_condition(lines), *_fields(lines)])
+generator("HEXPIREAT")(lambda lines: [lines.key(), lines.moment(), *_condition(lines), *_fields(lines)])
+generator("HPEXPIREAT")(lambda lines: [lines.key(), lines.moment(1000), *_condition(lines), *_fields(lines)])
+generator("HTTL", "HPTTL", "HEXPIRETIME", "HPEXPIRETIME", "HPERSIST")(lambda lines: [lines.key(), *_fields(lines)])

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from oracle_differences import NEWER_COMMANDS
+
 Argv = list[bytes]
 Generator = Callable[["Lines"], Argv]
 GENERATORS: dict[bytes, Generator] = {}
@@ -130,9 +132,9 @@ class Lines:
         return [name, self.moment(unit) if name[2:] else self.span(unit)]
 
     def line(self, names: list[bytes] | None = None) -> Argv:
-        """A command line, of the commands named or of all that have a generator."""
+        """A command line, of the commands named or of all that have a generator and that stock 7.0 knows."""
         rng = self.rng
-        name = rng.choice(names or sorted(GENERATORS))
+        name = rng.choice(names or sorted(GENERATORS.keys() - NEWER_COMMANDS))
         argv = [*name.split(b"|"), *GENERATORS[name](self)]
         roll = rng.random()
         if roll < 0.02 and name not in UNCUT:

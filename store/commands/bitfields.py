@@ -57,7 +57,10 @@ def _parse_type(text: bytes) -> tuple[bool, int]:
 
 
 def _parse_offset(tx: Tx, text: bytes, width: int) -> int:
-    """A bit's number, or with ``#`` that of a field among fields of the same width."""
+    """A bit's number, or with ``#`` that of a field among fields of the same width.
+
+    A product beyond 64 bits is out of range; stock's wraps around, to a bit that nobody meant.
+    """
     by_field = text[:1] == b"#"
     offset = parse_integer(text[1:] if by_field else text, BIT_OFFSET_OUT_OF_RANGE)
     if by_field:

@@ -23,7 +23,7 @@ _LEAST_BYTES = 64
 def _random_field(value: Hash, rng: Random) -> bytes:
     if value.order is None and len(value) <= _FEW_FIELDS:
         return next(islice(value, int(rng.random() * len(value)), None))
-    return value.ordered().choose(rng)
+    return value.choose(rng)
 
 
 def _random_fields(tx: Tx, value: Hash, count: int) -> list[bytes]:
@@ -61,7 +61,7 @@ def hrandfield(tx: Tx, argv: list[bytes]) -> bytes:
     """HRANDFIELD key [count [WITHVALUES]]"""
     if len(argv) == 2:
         value = read_hash(tx, argv[1])
-        return tx.null if value is None else bulk(_random_field(value, tx.rng))
+        return bulk(_random_field(value, tx.rng)) if value else tx.null
     count = parse_integer(argv[2])
     if count == INT64_MIN:
         raise CommandError(BEYOND_LONG)
@@ -72,7 +72,7 @@ def hrandfield(tx: Tx, argv: list[bytes]) -> bytes:
         if not -(INT64_MAX // 2) <= count <= INT64_MAX // 2:
             raise CommandError(OUT_OF_RANGE)
     value = read_hash(tx, argv[1])
-    if value is None or not count:
+    if not value or not count:
         return EMPTY_ARRAY
     # With repetition a short command could ask for any amount; a reply has the bound of a string.
     if -count > tx.max_bulk_bytes // _LEAST_BYTES:
@@ -115,7 +115,7 @@ def hscan(tx: Tx, argv: list[bytes]) -> bytes:
         raise tx.refuse(error.text) from None
     fields = list(value)
     if value.big:
-        cursor, fields = value.ordered().page(cursor, options.count)
+        cursor, fields = value.page(cursor, options.count)
     else:
         cursor = 0
     if options.match is not None:

@@ -18,7 +18,8 @@ from perdure.store.errors import (
     wrong_arity,
 )
 from perdure.store.events import GENERIC, HASH
-from perdure.store.hash_value import MAX_ENTRIES, MAX_VALUE, Hash
+from perdure.store.field_expiry import drop_due
+from perdure.store.hash_value import MAX_ENTRIES, MAX_VALUE, ExpiringHash, Hash
 from perdure.store.numbers import (
     INFINITE,
     INT64_MAX,
@@ -52,31 +53,31 @@ def _spec(*flags: str) -> tuple[KeySpec, ...]:
     return (KeySpec(flags, ("index", 1), ("range", 0, 1, 0)),)
 
 
-ACCESSED, _READ, _UPDATED = _spec("RO", "access"), _spec("RO"), _spec("RW", "update")
+ACCESSED, _READ, UPDATED = _spec("RO", "access"), _spec("RO"), _spec("RW", "update")
 _COUNTED = _spec("RW", "access", "update")
 _WRITES = ("write", "hash", "fast")
 _READS = ("read", "hash", "fast")
 READS_SLOWLY = ("read", "hash", "slow")
 
 
-def _find(tx: Tx, key: bytes) -> Hash | None:
+def find_hash(tx: Tx, key: bytes) -> Hash | None:
     """A key's hash, None if there is no such key; CommandError (WRONGTYPE) if it is something else."""
     db = tx.db
     value = db.get(key)
     if db.expires and key in db.expires:
         value = tx.lookup(key)
-    if value is None or value.__class__ is Hash:
+    if value is None or value.__class__ is Hash or value.__class__ is ExpiringHash:
         return value
     raise CommandError(WRONG_TYPE)
 
 
 def read_hash(tx: Tx, key: bytes) -> Hash | None:
-    """As ``_find``, for a command that reads: misses and wrong types are counted (``Tx.misses``)."""
+    """As ``find_hash``, for a command that reads: misses and wrong types are counted (``Tx.misses``)."""
     db = tx.db
     value = db.get(key)
     if db.expires and key in db.expires:
         value = tx.lookup(key)
-    if value.__class__ is Hash:
+    if value.__class__ is Hash or value.__class__ is ExpiringHash:
         return value
     if value is None:
         tx.missed(key)
@@ -89,15 +90,14 @@ def _set_fields(tx: Tx, argv: list[bytes]) -> int:
     if len(argv) & 1:
         raise CommandError(wrong_arity(argv[0].lower()))
     key = argv[1]
-    value = _find(tx, key)
-    limits = tx.limits
+    value = find_hash(tx, key)
     is_new = value is None
     tx.log(encode(argv))
     if value is None:
         value = Hash(zip(argv[2::2], argv[3::2], strict=True))
         tx.db.replace(key, value)
         created = len(value)
-    elif value.order is None:
+    elif value.order is None and value.__class__ is Hash:
         created = -len(value)
         if len(argv) == 4:
             value[argv[2]] = argv[3]
@@ -109,11 +109,7 @@ def _set_fields(tx: Tx, argv: list[bytes]) -> int:
         for at in range(2, len(argv), 2):
             created += value.put(argv[at], argv[at + 1])
     if not value.big:
-        longest = limits[MAX_VALUE]
-        if len(argv) == 4:
-            value.big = len(argv[3]) > longest or len(argv[2]) > longest or len(value) > limits[MAX_ENTRIES]
-        else:
-            value.big = max(map(len, argv[2:])) > longest or len(value) > limits[MAX_ENTRIES]
+        value.grown(max(map(len, argv[2:])), tx.limits)
     if tx.notifying:
         tx.notify_write(HASH, b"hset", key, is_new)
     return created
@@ -124,7 +120,7 @@ def _set_fields(tx: Tx, argv: list[bytes]) -> int:
     arity=-4,
     flags=WRITE | DENYOOM | FAST,
     keys_at=(1, 1, 1),
-    key_specs=_UPDATED,
+    key_specs=UPDATED,
     group="hash",
     since="2.0.0",
     acl=_WRITES,
@@ -164,7 +160,7 @@ def hset(tx: Tx, argv: list[bytes]) -> bytes:
     arity=-4,
     flags=WRITE | DENYOOM | FAST,
     keys_at=(1, 1, 1),
-    key_specs=_UPDATED,
+    key_specs=UPDATED,
     group="hash",
     since="2.0.0",
     acl=_WRITES,
@@ -197,9 +193,11 @@ def hmset(tx: Tx, argv: list[bytes]) -> bytes:
 def hsetnx(tx: Tx, argv: list[bytes]) -> bytes:
     """HSETNX key field value"""
     _, key, field, content = argv
-    value = _find(tx, key)
+    value = find_hash(tx, key)
     if value is not None and field in value:
         return ZERO
+    if value.__class__ is ExpiringHash:
+        value = drop_due(tx, key, value, field)
     tx.log(encode(argv))
     _put(tx, key, value, field, content)
     if tx.notifying:
@@ -215,6 +213,13 @@ def _put(tx: Tx, key: bytes, value: Hash | None, field: bytes, content: bytes) -
         tx.db.replace(key, value)
     else:
         value.put(field, content)
+    if not value.big:
+        value.grown(max(len(field), len(content)), tx.limits)
+
+
+def _overwrite(tx: Tx, value: Hash, field: bytes, content: bytes) -> None:
+    """Set a field that a hash has; if it has a deadline, that stays."""
+    value[field] = content
     if not value.big:
         value.grown(max(len(field), len(content)), tx.limits)
 
@@ -245,6 +250,9 @@ def hget(tx: Tx, argv: list[bytes]) -> bytes:
     if value is None:
         tx.missed(key)
         return tx.null
+    if value.__class__ is ExpiringHash:
+        content = value.get(field)
+        return tx.null if content is None else bulk(content)
     raise tx.refuse(WRONG_TYPE)
 
 
@@ -359,14 +367,17 @@ def hvals(tx: Tx, argv: list[bytes]) -> bytes:
 def hdel(tx: Tx, argv: list[bytes]) -> bytes:
     """HDEL key field [field ...]"""
     key = argv[1]
-    value = _find(tx, key)
+    value = find_hash(tx, key)
     if value is None:
         return ZERO
     fields = [field for field in dict.fromkeys(argv[2:]) if field in value]
     if not fields:
         return ZERO
+    count = len(fields)
+    if value.__class__ is ExpiringHash and count == len(value):
+        fields += value.deadlines.due()  # the key goes, and whatever it does not show with it
     tx.log(encode([b"HDEL", key, *fields]))
-    if len(fields) == len(value):
+    if len(fields) == dict.__len__(value):
         tx.db.remove(key)
     else:
         for field in fields:
@@ -375,7 +386,7 @@ def hdel(tx: Tx, argv: list[bytes]) -> bytes:
         tx.notify(HASH, b"hdel", key)
         if key not in tx.db:
             tx.notify(GENERIC, b"del", key)
-    return integer(len(fields))
+    return integer(count)
 
 
 @command(
@@ -452,15 +463,17 @@ def hincrby(tx: Tx, argv: list[bytes]) -> bytes:
     """HINCRBY key field increment"""
     _, key, field, increment = argv
     total = parse_integer(increment)
-    value = _find(tx, key)
+    value = find_hash(tx, key)
     if value is not None and (old := value.get(field)) is not None:
         total += parse_integer(old, HASH_VALUE_NOT_AN_INTEGER)
         if not INT64_MIN <= total <= INT64_MAX:
             raise CommandError(OVERFLOW)
     content = b"%d" % total
+    if value.__class__ is ExpiringHash:
+        value = drop_due(tx, key, value, field)
     tx.log(encode((b"HINCRBY", key, field, increment)))
-    if value is not None and value.big and field in value:
-        value[field] = content
+    if value is not None and field in value:
+        _overwrite(tx, value, field, content)
     else:
         _put(tx, key, value, field, content)
     if tx.notifying:
@@ -489,7 +502,7 @@ def hincrbyfloat(tx: Tx, argv: list[bytes]) -> bytes:
         raise CommandError(NOT_A_FLOAT)
     if total is INFINITE:
         raise CommandError(NOT_FINITE)
-    value = _find(tx, key)
+    value = find_hash(tx, key)
     if value is not None and (old := value.get(field)) is not None:
         number = read_long_double(old)
         if number is None:
@@ -498,8 +511,16 @@ def hincrbyfloat(tx: Tx, argv: list[bytes]) -> bytes:
         if total is None:
             raise CommandError(NAN_OR_INFINITY)
     content = print_long_double(total)
-    tx.log(encode((b"HSET", key, field, content)))
-    _put(tx, key, value, field, content)
+    is_new = value is None
+    records = [encode((b"HSET", key, field, content))]
+    if value is not None and field in value:
+        if value.__class__ is ExpiringHash and (deadline_ms := value.deadlines.by_field.get(field)) is not None:
+            records.append(encode((b"HPEXPIREAT", key, b"%d" % deadline_ms, b"FIELDS", b"1", field)))
+        tx.log_together(records)
+        _overwrite(tx, value, field, content)
+    else:
+        tx.log(records[0])
+        _put(tx, key, value, field, content)
     if tx.notifying:
-        tx.notify_write(HASH, b"hincrbyfloat", key, value is None)
+        tx.notify_write(HASH, b"hincrbyfloat", key, is_new)
     return bulk(content)

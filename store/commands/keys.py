@@ -316,6 +316,9 @@ def _place(tx: Tx, db: Database, key: bytes, value: Any, deadline_ms: int | None
     db.replace(key, value)
     if deadline_ms is not None:
         db.expire_at(key, deadline_ms)
+    first_deadline_ms = value_types.of(value).first_deadline_ms
+    if first_deadline_ms is not None and (first_ms := first_deadline_ms(value)) is not None:
+        db.member_expires_at(key, first_ms)
 
 
 def _rename(tx: Tx, argv: list[bytes], only_new: bool) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from oracle_differences import NEWER_COMMANDS
 from oracle_harness import Oracle, plain, tree
 from server_in_process import InProcess
 
@@ -14,7 +15,7 @@ from perdure.store.command import Command, every_command
 
 pytestmark = pytest.mark.oracle
 
-NOT_IN_STOCK = {
+NOT_IN_STOCK = dict.fromkeys(NEWER_COMMANDS, "of a later version") | {
     b"CLIENT|SETINFO": "of 7.2: every redis-py sends it",
     b"CLIENT|NO-TOUCH": "of 7.2",
 }
