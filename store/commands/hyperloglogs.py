@@ -133,19 +133,16 @@ def pfcount(tx: Tx, argv: list[bytes]) -> bytes:
         merged = _merged(tx, argv[1:])
         return _signed(hll.estimate(merged))
     key = argv[1]
-    value = tx.read_string(key)
+    tx.lookups += 1
+    value = _find(tx, key)
     if value is None:
+        tx.missed(key)
         return ZERO
-    if not hll.is_one(value):
-        raise tx.refuse(NOT_A_HLL)
     cardinality = hll.known_cardinality(value)
     if cardinality is not None:
         _unshare(tx, key, value)
         return integer(cardinality)
-    try:
-        cardinality = hll.estimate(hll.registers_of(value))
-    except CommandError as error:
-        raise tx.refuse(error.text) from None
+    cardinality = hll.estimate(hll.registers_of(value))
     with suppress(CommandError):
         tx.log(encode((b"PFCOUNT", key)))
         hll.keep_cardinality(_unshare(tx, key, value), cardinality)

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.oracle
 SETUP = words("SET s1 text", "SET n 12", "HSET h1 f v", "PFADD k0 a b c")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_generated_lines_get_stocks_replies_and_make_stocks_strings(stock: Oracle, seed: int) -> None:
-    assert_same(stock, SETUP + Lines(seed).many(1500, HLL_GROUP))
+    assert_same(stock, SETUP + Lines(seed).many(1000, HLL_GROUP))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -29,7 +29,7 @@ def test_strings_agree_byte_for_byte_from_empty_to_dense(stock: Oracle, seed: in
     lines: list[Argv] = []
     for key in (b"a", b"b", b"c"):
         # Elements of which several fall on neighbouring registers, and those of which none does.
-        for n in range(1700):
+        for n in range(1650):
             lines += [[b"PFADD", key, b"%d" % rng.getrandbits(40)], [b"GET", key]]
             if n % 200 == 0:
                 lines += [[b"PFCOUNT", key], [b"GET", key], [b"PFDEBUG", b"ENCODING", key]]
@@ -149,7 +149,7 @@ def test_hostile_strings_that_are_written_to_give_an_answer_or_an_error_and_stay
     for value in hostile_strings():
         ours = Ours()
         ours(b"SET", b"k", value)
-        for argv in ([b"PFADD", b"k", b"a"], [b"PFADD", b"k", *(b"%d" % n for n in range(500))], [b"PFMERGE", b"k"]):
+        for argv in ([b"PFADD", b"k", b"a"], [b"PFADD", b"k", *(b"%d" % n for n in range(100))], [b"PFMERGE", b"k"]):
             before = bytes(ours.tx.db[b"k"])
             reply = ours(*argv)
             if reply.startswith(b"-"):
@@ -158,14 +158,14 @@ def test_hostile_strings_that_are_written_to_give_an_answer_or_an_error_and_stay
 
 
 def test_generated_lines_log_first() -> None:
-    check_all_log_first(SETUP, Lines(99).many(1000, HLL_GROUP))
+    check_all_log_first(SETUP, Lines(99).many(500, HLL_GROUP))
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_what_was_logged_replays_here_and_in_stock(stock: Oracle, seed: int) -> None:
     ours = Ours()
     ours.run(SETUP)
-    ours.run(Lines(4000 + seed).many(700, HLL_GROUP))
+    ours.run(Lines(4000 + seed).many(400, HLL_GROUP))
     check_replay(ours, stock)
 
 
