@@ -86,7 +86,6 @@ class Database(dict[bytes, Any]):
     def fresh(self) -> Database:
         """An empty database to stand in this one's place."""
         database = Database()
-        database.order = KeyOrder((), self.order.generation + 1)
         if self.uses is not None:
             database.keep_uses(self.uses.clock)
         return database

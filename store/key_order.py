@@ -4,20 +4,23 @@ A Python dict gives neither a random member nor a place to resume at.  ``KeyOrde
 stands beside the dict: a list of its keys, and the set of those among them that
 are gone.  A new key is appended; a key that leaves stays in the list and is noted
 as gone; one that comes back is alive again where it stands, so that a key that is
-made and deleted over and over moves nothing.  Once half of the list is gone, it is
-made anew without them, which is O(1) amortised.
+made and deleted over and over moves nothing.
+
+Once more than an eighth of the list is gone, each removal looks at the next few
+entries (``_sweep``, going round and round) and fills the places of those that are gone
+with the last entries of the list.  So every call is bounded, however long the list is:
+there is no moment at which it is made anew.  ``drop`` fills the place itself.
 
 Pages go from the list's end to its beginning, so that a scan ends however fast new
-keys arrive: they are behind it.  A cursor is the position still to go, below 2**40,
-under the list's generation in the high bits.  A list made anew has a new generation
-and remembers, block by block, where positions of the old one lie in it; a cursor of
-a forgotten generation starts again.
+keys arrive: they are behind it.  A cursor is the position still to go.  An entry moves
+only towards the beginning: one that the scan has not shown yet stays before it, one
+that it has shown may be shown again.
 
 Guarantee of ``page`` (that of stock's SCAN): a key present from the first call to
 the last is returned, perhaps more than once; one that came or went may or may not be.
 
 Invariants (``_check``): the entries are distinct; those that are not gone are the
-table's keys.
+table's keys; not much more than an eighth is gone.
 """
 
 from __future__ import annotations
@@ -26,13 +29,9 @@ from collections.abc import Callable, Collection, Iterable
 from itertools import filterfalse
 from random import Random
 
-_POSITION_BITS = 40
-_POSITION_MASK = (1 << _POSITION_BITS) - 1
-_GENERATIONS = 1 << 22
-_REMEMBERED = 8
-_BLOCKS = 1024
-_LEAST_BLOCK = 4
 _SLACK = 32
+_SWEPT = 128
+"""Entries that a removal looks at."""
 
 
 def _reviving_append(entries: list[bytes], gone: set[bytes]) -> Callable[[bytes], None]:
@@ -51,15 +50,15 @@ def _reviving_append(entries: list[bytes], gone: set[bytes]) -> Callable[[bytes]
 class KeyOrder:
     """The order of one table's keys; the owner calls ``append`` for a new key and ``removed``."""
 
-    __slots__ = ("append", "entries", "generation", "gone", "moves", "revives")
+    __slots__ = ("append", "entries", "finger", "gone", "revives")
 
-    def __init__(self, keys: Iterable[bytes] = (), generation: int = 0) -> None:
+    def __init__(self, keys: Iterable[bytes] = ()) -> None:
         self.entries: list[bytes] = list(keys)
         self.gone: set[bytes] = set()
         self.append: Callable[[bytes], None] = self.entries.append
         self.revives = False
-        self.generation = generation % _GENERATIONS
-        self.moves: list[tuple[int, list[int]]] = []
+        self.finger = 0
+        """Where ``_sweep`` goes on."""
 
     def removed(self, key: bytes) -> None:
         """``key`` has just left the table."""
@@ -68,54 +67,43 @@ class KeyOrder:
             self.append = _reviving_append(self.entries, gone)
             self.revives = True
         gone.add(key)
-        if len(gone) > len(self.entries) // 2 + _SLACK:
-            self._compact()
+        if len(gone) > (len(self.entries) >> 3) + _SLACK:
+            self._sweep()
 
-    def _compact(self) -> None:
-        """Make the list anew without what is gone, and remember where positions went."""
+    def _sweep(self) -> None:
+        """Let the last entries take the places of those that are gone among the next few; O(``_SWEPT``)."""
         entries = self.entries
-        is_gone = self.gone.__contains__
-        block = max(_LEAST_BLOCK, len(entries) // _BLOCKS)
-        kept: list[bytes] = []
-        starts = [0]
-        for start in range(0, len(entries), block):
-            kept += filterfalse(is_gone, entries[start : start + block])
-            starts.append(len(kept))
-        self.moves = [*self.moves[1 - _REMEMBERED :], (block, starts)]
-        self.entries = kept
-        self.gone = set()
-        self.append = kept.append
-        self.revives = False
-        self.generation = (self.generation + 1) % _GENERATIONS
+        gone = self.gone
+        for _ in range(_SWEPT):
+            if not entries or entries[-1] not in gone:
+                break
+            gone.remove(entries.pop())
+        start = self.finger
+        block = entries[start : start + _SWEPT]
+        stop = start + len(block)
+        self.finger = stop if len(block) == _SWEPT else 0
+        holes = gone.intersection(block)
+        if holes:
+            gone -= holes
+            kept = list(filterfalse(holes.__contains__, block))
+            behind = max(stop, len(entries) - len(holes))
+            kept += entries[behind:]
+            del entries[behind:]
+            entries[start:stop] = kept  # shorter than the block only where that is now the end
 
     def page(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """About ``count`` keys (> 0) from ``cursor`` on (0 begins): the next cursor (0 ends), and the keys."""
         entries = self.entries
-        position = len(entries) if cursor == 0 else min(self._locate(cursor), len(entries))
+        position = min(cursor, len(entries)) if cursor else len(entries)
         rest = max(0, position - count)
         page = entries[rest:position]
         if self.gone:
             page = list(filterfalse(self.gone.__contains__, page))
-        return (self.generation << _POSITION_BITS | rest if rest else 0), page
-
-    def _locate(self, cursor: int) -> int:
-        """A cursor's position in the list as it is now: there or a little behind it."""
-        position = cursor & _POSITION_MASK
-        age = (self.generation - (cursor >> _POSITION_BITS)) % _GENERATIONS
-        if age > len(self.moves):
-            return len(self.entries)
-        for block, starts in self.moves[len(self.moves) - age :]:
-            position = starts[min(-(-position // block), len(starts) - 1)]
-        return position
+        return rest, page
 
     def choose(self, rng: Random) -> bytes:
         """A random key of the table, which is not empty; all are equally likely; O(1) expected."""
-        entries = self.entries
-        gone = self.gone
-        while True:
-            key = entries[int(rng.random() * len(entries))]
-            if key not in gone:
-                return key
+        return self.entries[self.draw(rng)]
 
     def draw(self, rng: Random) -> int:
         """As ``choose``, but the position in ``entries``, for ``drop``."""
@@ -127,22 +115,18 @@ class KeyOrder:
                 return at
 
     def drop(self, at: int) -> None:
-        """The key at a position that ``draw`` has just given has left the table; O(1), nothing gathers in ``gone``.
-
-        The last entry takes its place.  A scan goes from the end to the beginning, so that
-        entry was shown before, or stays where the scan has not been: the guarantee holds.
-        """
+        """The key at a position that ``draw`` has just given has left the table; the last entry takes its place."""
         entries = self.entries
         last = entries.pop()
         if at < len(entries):
             entries[at] = last
-        if self.gone and len(self.gone) > len(entries) // 2 + _SLACK:
-            self._compact()
+        if self.gone and len(self.gone) > (len(entries) >> 3) + _SLACK:
+            self._sweep()
 
     def _check(self, table: Collection[bytes]) -> None:
         present = set(self.entries)
         assert len(present) == len(self.entries), "entries are distinct"
         assert self.gone <= present
         assert present - self.gone == set(table)
-        assert len(self.gone) <= len(self.entries) // 2 + _SLACK
-        assert len(self.moves) <= _REMEMBERED
+        assert len(self.gone) <= len(self.entries) // 6 + 2 * _SLACK
+        assert not self.gone or self.revives

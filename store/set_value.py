@@ -9,8 +9,9 @@ Who adds to one puts what ``with_integers`` returns in its place.
 A ``Set`` is a dict and not a Python set because a dict takes half the memory at the
 sizes that sets mostly have.  ``order`` is its members' order for SPOP, SRANDMEMBER
 and SSCAN, made when one of them first needs it and kept up from then on; None
-before, so that a set that never needs it pays nothing.  Who adds or removes
-members tells ``order``.  A dict that has shrunk keeps its table, and walking it
+before, so that a set that never needs it pays nothing.  Only a set of very many members
+(``MANY_MEMBERS``) has one at once: to make it later would hold the loop.  Who adds or
+removes members tells ``order``.  A dict that has shrunk keeps its table, and walking it
 would cost what it once held: who removes calls ``tidy`` now and then, at the latest
 when the count passes a power of two, which makes that O(1) amortised.
 
@@ -39,6 +40,7 @@ else:
 MAX_INTEGERS = "set-max-intset-entries"
 value_types.DEFAULT_LIMITS[MAX_INTEGERS] = 512
 
+MANY_MEMBERS = 1 << 16
 _REBUILD_MEMBERS = 128
 _REBUILD_BYTES = 1 << 20
 _SPARSE_BYTES = 256
@@ -54,7 +56,7 @@ class Set(dict[bytes, None]):
 
     def __init__(self, members: Iterable[bytes] = ()) -> None:
         super().__init__(dict.fromkeys(members))
-        self.order: KeyOrder | None = None
+        self.order: KeyOrder | None = KeyOrder(self) if len(self) > MANY_MEMBERS else None
 
     def has(self, member: bytes) -> bool:
         """Is it a member?"""
@@ -68,6 +70,8 @@ class Set(dict[bytes, None]):
         """Add members; those that are there already stay."""
         if self.order is None:
             self.update(dict.fromkeys(members))
+            if len(self) > MANY_MEMBERS:
+                self.ordered()
             return
         for member in members:
             if member not in self:
@@ -223,4 +227,4 @@ def _slice(value: AnySet, start: int, stop: int) -> list[bytes]:
 
 
 for _class in (Set, IntSet):
-    value_types.register(_class, ValueType(b"set", _copy, _encoding, _rebuild, _plain, _slice))
+    value_types.register(_class, ValueType(b"set", _copy, _encoding, _rebuild, _plain, members=_slice))

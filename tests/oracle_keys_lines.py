@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from oracle_harness import comparer, same_pairs, same_shape, same_unordered
-from oracle_lines import Argv, Lines, generator
+from oracle_lines import UNCUT, Argv, Lines, generator
 
 FILLING = [b"SET", b"HSET", b"SETEX", b"EXPIRE", b"PEXPIREAT", b"COPY"] * 4
 """What makes keys, with and without deadlines, often enough that the others find some."""
@@ -101,6 +101,9 @@ def scan_options(lines: Lines, *more: Argv) -> Argv:
         choices = [[b"COUNT", count], [b"junk", b"1"], [b"MATCH"]]
     picked = [arg for _ in range(rng.randrange(3)) for arg in rng.choice(choices)]
     return [*picked, b"COUNT", b"1000"] if rng.random() < 0.9 else [b"COUNT", b"1000", *picked]
+
+
+UNCUT.add(b"SCAN")  # where a page ends says which keys it finds expired
 
 
 @generator("SCAN")

@@ -13,7 +13,7 @@ from perdure.store.commands.keys import dispose
 from perdure.store.errors import WRONG_TYPE, CommandError
 from perdure.store.events import GENERIC, NEW, SET
 from perdure.store.resp import BULK_HEADS, CRLF, ONE, ZERO, array, bulks, encode, integer, set_head
-from perdure.store.set_value import AnySet, IntSet, Set, make, read_integers, with_integers
+from perdure.store.set_value import MANY_MEMBERS, AnySet, IntSet, Set, make, read_integers, with_integers
 from perdure.store.tx import Tx
 
 _join = b"".join
@@ -134,6 +134,8 @@ def sadd(tx: Tx, argv: list[bytes]) -> bytes:
     value[member] = None
     if value.order is not None:
         value.order.append(member)
+    elif len(value) > MANY_MEMBERS:
+        value.ordered()
     if tx.notifying:
         tx.notify(SET, b"sadd", key)
     return ONE

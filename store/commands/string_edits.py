@@ -44,10 +44,9 @@ def append(tx: Tx, argv: list[bytes]) -> bytes:
         changed = changeable(value)
         tx.log(encode(argv))
         changed += more
-        tx.db[key] = changed
-        if tx.notifying:
-            tx.notify_write(STRING, b"append", key, False)
-        return integer(len(changed))
+        tx.db[key] = value = changed
+    if tx.notifying:
+        tx.notify(STRING, b"append", key)
     return integer(len(value))
 
 

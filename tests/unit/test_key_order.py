@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,6 +138,29 @@ def test_taking_at_random_leaves_no_holes_and_moves_the_list_never() -> None:
     assert table.order.entries is entries
     assert len(entries) == 1000
     table.order._check(table)
+
+
+@pytest.mark.parametrize("which", ["oldest", "newest", "random", "every third"])
+def test_no_removal_costs_more_than_a_few_entries(which: str) -> None:
+    """However long the list is, and whichever keys leave: nothing is ever made anew."""
+    table = Table(names(range(50_000)))
+    leaving = names(range(50_000))
+    if which == "newest":
+        leaving.reverse()
+    elif which == "random":
+        Random(8).shuffle(leaving)
+    elif which == "every third":
+        leaving = [leaving[n] for start in range(3) for n in range(start, len(leaving), 3)]
+    entries = table.order.entries
+    for n, key in enumerate(leaving):
+        before = len(entries)
+        table.drop(key)
+        assert before - len(entries) <= 256
+        assert len(table.order.gone) <= len(entries) // 6 + 64
+        if n % 5000 == 0:
+            table.order._check(table)
+    assert table.order.entries is entries
+    assert len(entries) <= 64
 
 
 def test_any_cursor_is_harmless() -> None:

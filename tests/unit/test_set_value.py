@@ -169,6 +169,19 @@ def test_sets_that_nobody_draws_from_have_no_order() -> None:
     assert tx.db[b"few"].order is None
 
 
+def test_a_set_of_very_many_members_has_an_order_before_anybody_draws() -> None:
+    tx = new_tx()
+    run(tx, b"SADD", b"s", *(b"m%d" % n for n in range(1 << 16)))
+    assert tx.db[b"s"].order is None
+    run(tx, b"SADD", b"s", b"one more")
+    run(tx, b"SUNIONSTORE", b"d", b"s")
+    run(tx, b"SADD", b"t", *(b"m%d" % n for n in range((1 << 16) - 1)))
+    run(tx, b"SADD", b"t", b"a", b"b")
+    for key in (b"s", b"d", b"t"):
+        assert tx.db[key].order is not None
+        tx.db[key]._check()
+
+
 @pytest.mark.parametrize("size", [10**3, 10**5, 10**6])
 def test_a_draw_costs_the_same_however_big_the_set_is(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[KeyOrder] = []
@@ -183,6 +196,7 @@ def test_a_draw_costs_the_same_however_big_the_set_is(size: int, monkeypatch: py
     value = Set(Counted(b"m%d" % n) for n in range(size))
     tx.db.replace(b"s", value)
     run(tx, b"SRANDMEMBER", b"s")
+    assert len(made) == 1
     entries = value.ordered().entries
     Counted.looked_for = rng.asked = 0
     for n in range(200):
