@@ -13,7 +13,9 @@ SETS_GROUP = [
     b"SUNION", b"SINTER", b"SDIFF", b"SUNIONSTORE", b"SINTERSTORE", b"SDIFFSTORE", b"SINTERCARD", b"SSCAN", b"SET",
     b"DEL", b"OBJECT|ENCODING", b"COPY", b"RENAME",
 ]  # fmt: skip
-SORT_GROUP = [*[b"SADD"] * 4, *[b"SET"] * 2, *[b"HSET"] * 2, *[b"SORT"] * 5, b"SORT_RO", b"SORT_RO", b"DEL"]
+SORT_GROUP = [
+    *[b"SADD"] * 4, *[b"RPUSH"] * 3, *[b"SET"] * 2, *[b"HSET"] * 2, *[b"SORT"] * 6, b"SORT_RO", b"SORT_RO", b"DEL",
+]  # fmt: skip
 
 # ---- comparing -----------------------------------------------------------------------
 
@@ -122,10 +124,5 @@ def sort_options(lines: Lines, *more: str) -> Argv:
     return [word for option in options for word in option] + lines.maybe(0.05, "BY", "GET", "STORE", "LIMIT", "junk")
 
 
-@generator("SORT")
-def sort_arguments(lines: Lines) -> Argv:
-    stored = [lines.word("STORE"), lines.key()] if lines.rng.random() < 0.25 else []
-    return [lines.key(), *sort_options(lines), *stored]
-
-
+generator("SORT")(lambda lines: [lines.key(), *sort_options(lines, "STORE")])
 generator("SORT_RO")(lambda lines: [lines.key(), *sort_options(lines)])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import oracle_lists_lines  # noqa: F401 - plugs in its generators
 import pytest
-from oracle_harness import Oracle, Ours, assert_same, check_all_log_first, check_replay, words
+from oracle_harness import Oracle, Ours, assert_same, check_all_log_first, check_replay, commands_of, words
 from oracle_lines import NO_FLOATS, NO_INTEGERS, Lines
 from oracle_sets_lines import SORT_GROUP
 
@@ -72,6 +73,60 @@ def test_equal_weights_stand_by_their_bytes(stock: Oracle) -> None:
     for more in ([], [b"DESC"], [b"LIMIT", b"1", b"3"], [b"DESC", b"LIMIT", b"2", b"3"]):
         lines += [[b"SORT", b"s", b"BY", b"w_*", *more], [b"SORT", b"n", *more], [b"SORT", b"s", b"ALPHA", *more]]
     assert_same(stock, lines)
+
+
+def test_lists_keep_their_order_where_nothing_is_sorted(stock: Oracle) -> None:
+    lines = words("RPUSH l 5 3 1 4 1 5 9 2 6", "SADD s 5 3 1", "SADD t b a c")
+    for key in ("l", "s", "nokey"):
+        for limit in ("", " LIMIT 0 3", " LIMIT 2 100", " LIMIT 8 1", " LIMIT 9 1", " LIMIT -1 2", " LIMIT 3 -1"):
+            lines += words(*(f"SORT {key} BY nosort{order}{limit}{get}" for order in ("", " DESC", " ASC")
+                             for get in ("", " GET # GET nokey*") if key != "s" or not limit))  # fmt: skip
+    for key in ("l", "s", "t", "nokey"):
+        for order in ("", " DESC"):
+            lines += words(f"SORT {key} BY nosort{order} STORE d", "LRANGE d 0 -1", "TYPE d")
+    assert_same(stock, lines)
+
+
+def test_equal_weights_with_alpha_keep_a_lists_order(stock: Oracle) -> None:
+    lines = words("RPUSH l a b c d e f g", "SET w_b x", "SET w_d x", "SET w_e a", "SET w_f xy")
+    lines += [[b"SET", b"w_c", b"x\0y"], [b"SET", b"w_g", b"x\0a"], [b"RPUSH", b"n", b"x\0b", b"x", b"x\0a"]]
+    for order in ("", " DESC"):
+        lines += words(f"SORT l BY w_* ALPHA{order}", f"SORT l BY w_* ALPHA{order} STORE d", "LRANGE d 0 -1",
+                       f"SORT n ALPHA{order}", f"SORT n ALPHA{order} STORE d", "LRANGE d 0 -1")  # fmt: skip
+    assert_same(stock, lines)
+
+
+def test_what_is_stored_takes_the_place_of_whatever_was_there(stock: Oracle) -> None:
+    assert_same(stock, SETUP + words(
+        "RPUSH l 3 1 2", "SORT l STORE l", "LRANGE l 0 -1", "SET d text EX 100", "SORT s STORE d", "TTL d",
+        "LRANGE d 0 -1", "SORT s GET x_* GET # STORE d", "LRANGE d 0 -1", "SORT nokey STORE d", "EXISTS d",
+        "SORT nokey STORE d", "SORT s LIMIT 5 5 STORE s", "EXISTS s", "SORT bad STORE str", "TYPE str",
+        "SORT l STORE a STORE b", "EXISTS a b", "SET old v PXAT 1", "SORT l STORE old", "LRANGE old 0 -1",
+        "OBJECT ENCODING old", "SORT l DESC LIMIT 0 2 STORE l", "LRANGE l 0 -1",
+    ))  # fmt: skip
+
+
+def test_what_is_stored_is_logged_as_the_list_that_it_is() -> None:
+    ours = Ours()
+    ours.run(SETUP)
+    ours.run(words("SORT s GET x_* STORE d", "SORT s STORE d", "SORT nokey STORE d"))
+    logged = [commands_of(payload)[1:] for payload in ours.records[-3:]]
+    assert logged == [
+        words("RPUSH d one two '' ''"), words("MULTI", "DEL d", "RPUSH d 1 2 3 10", "EXEC"), words("DEL d"),
+    ]  # fmt: skip
+    ours.tx.begin_group(100)
+    ours.run(words("SORT s STORE d"))
+    assert commands_of(ours.records[-1])[1:] == words("MULTI", "RPUSH d 1 2 3 10")
+    ours.run(words("SORT s DESC STORE d"))
+    assert commands_of(ours.records[-1])[1:] == words("DEL d", "RPUSH d 10 3 2 1")
+
+
+def test_a_reply_of_many_patterns_is_bounded() -> None:
+    ours = Ours()
+    ours.run(SETUP)
+    ours.tx.max_bulk_bytes = 64
+    assert ours(b"SORT", b"s", b"GET", b"#", b"GET", b"#", b"GET", b"#") == b"-ERR value is out of range\r\n"
+    assert ours(b"SORT", b"s", b"GET", b"#", b"GET", b"#").startswith(b"*8\r\n")
 
 
 def test_generated_lines_log_first() -> None:
