@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from perdure.server.listeners import Listeners
     from perdure.server.server import Server
 
+_ENDLESS = 1 << 62
 RESERVED_FILES = 32
 """Files that are open beside the clients' connections: the log, listeners ..."""
 
@@ -94,7 +95,12 @@ def _hooks(server: Server) -> dict[str, Callable[[Any], None]]:
         server.limits.max_query_bytes = value
 
     def output_limits(value: dict[str, tuple[int, int, int]]) -> None:
-        server.limits.output_hard_bytes = value["normal"][0]
+        hard, soft, _ = value["pubsub"]
+        server.limits.output = value
+        server.limits.listener_check_bytes = min(hard or _ENDLESS, soft or _ENDLESS)
+
+    def tracked_keys(value: int) -> None:
+        server.engine.tracker.max_keys = value
 
     def type_limit(name: str) -> Callable[[int], None]:
         def hook(value: int) -> None:
@@ -107,6 +113,8 @@ def _hooks(server: Server) -> dict[str, Callable[[Any], None]]:
         "client-query-buffer-limit": max_query,
         "client-output-buffer-limit": output_limits,
         "loglevel": server.log.set_level,
+        "notify-keyspace-events": server.engine.notifications.configure,
+        "tracking-table-max-keys": tracked_keys,
     }
     for name in {*_TYPE_LIMITS, *DEFAULT_LIMITS}:
         hooks[name] = type_limit(name)

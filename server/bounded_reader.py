@@ -30,6 +30,9 @@ _MAXBUF_AT = 160
 _MAXELEMENTS_AT = 168
 _MARK = 0x5EED_1234
 
+_PROBE = b"+\r\n"
+_AT_BOUNDARY = b""
+"""What a reader gives for the probe if it stands between requests."""
 _LONG_ARRAY = re.compile(rb"\n[*~>|]\d{5}")
 
 
@@ -44,6 +47,14 @@ def bounded_reader() -> hiredis.Reader:
 def announces_many(data: bytes) -> bool:
     """Is there the header of an array of 10,000 members or more in a chunk, or what looks like one?"""
     return data[1:6].isdigit() or _LONG_ARRAY.search(data) is not None
+
+
+def stands_between_requests(reader: hiredis.Reader) -> bool:
+    """Does a reader that has given all whole requests hold no part of another?  ProtocolError may say no, too."""
+    if reader.has_data():
+        return False
+    reader.feed(_PROBE)  # a ProtocolError if it stands right behind a "*" or "$"
+    return bool(reader.gets() == _AT_BOUNDARY)
 
 
 def _struct_of(reader: hiredis.Reader) -> int:

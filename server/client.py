@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from perdure.server.acl_user import User
     from perdure.server.blocking import Wait
     from perdure.server.connection import Connection
+    from perdure.server.pubsub import Subscriptions
+    from perdure.server.tracking import Tracking
     from perdure.store.command import Command
 
 # Why a command may not take the hot path.  The client's reasons:
@@ -29,20 +31,37 @@ CLOSING = 1 << 3
 NO_TOUCH = 1 << 4
 BLOCKED = 1 << 5
 """It waits for keys (``server.blocking``); what it sends meanwhile is kept."""
+POSTPONED = 1 << 6
+"""Its next command waits for the end of a pause (``server.pause``); what it sends meanwhile is kept."""
+SUBSCRIBED = 1 << 7
+TRACKING = 1 << 10
+"""It is told of changes of keys that it has read (``server.tracking``)."""
+MONITORING = 1 << 11
 RESTRICTED = 1 << 15
 """Its user may not do everything, so it is looked at what each command does."""
 # The server's:
 LOADING = 1 << 8
 TRACK_DIRTY = 1 << 9
 """Answers may have to wait for a batch longer than this tick, so it is looked at who needs which."""
+NOTIFYING = 1 << 12
+"""Somebody may listen to keyspace events (``server.notifications``)."""
+MONITORED = 1 << 13
+PAUSED = 1 << 14
 # The server's, for writes only:
 WATCHED = 1 << 16
 LOG_REFUSES = 1 << 17
 WAITED = 1 << 18
 """Somebody waits for keys (``server.blocking``)."""
+TRACKED = 1 << 19
+"""Some client is ``TRACKING``."""
 
-WRITES_ONLY = WATCHED | LOG_REFUSES | WAITED
+WRITES_ONLY = WATCHED | LOG_REFUSES | WAITED | TRACKED
 EVERYTHING = (1 << 24) - 1
+
+WAITING = BLOCKED | POSTPONED
+"""It is not answered for now, and runs nothing."""
+OBSERVED = NOTIFYING | MONITORED | TRACKED
+"""Others are told what a command did (``server.observers``)."""
 
 REPLY_ON, REPLY_NONE, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
@@ -67,12 +86,17 @@ class Client:
         "lib_version",
         "local_address",
         "name",
+        "needed",
         "no_evict",
+        "over_soft_ms",
+        "pushed_bytes",
         "queue",
         "queue_bytes",
         "reply_mode",
         "resp3",
         "state",
+        "subscriptions",
+        "tracking",
         "unix",
         "user",
         "wait",
@@ -111,6 +135,21 @@ class Client:
         # answers
         self.held: list[tuple[int, bytes]] = []
         self.held_bytes = 0
+        self.needed = 0
+        """The last batch that an answer to it had to wait for: what it says to others waits for that, too."""
+        # what it is told unasked
+        self.subscriptions: Subscriptions | None = None
+        self.tracking: Tracking | None = None
+        self.pushed_bytes = 0
+        """What it was told in this tick, and has not been sent yet."""
+        self.over_soft_ms = 0
+        """Since when its unsent output is over the soft limit, in unix ms; 0 if it is not."""
+
+
+CONFIRMED = frozenset(
+    {b"SUBSCRIBE", b"UNSUBSCRIBE", b"PSUBSCRIBE", b"PUNSUBSCRIBE", b"SSUBSCRIBE", b"SUNSUBSCRIBE"}
+)  # fmt: skip
+"""Commands whose answers are messages, which nothing suppresses."""
 
 
 def suppress_reply(client: Client, reply: bytes) -> bytes:
@@ -121,4 +160,7 @@ def suppress_reply(client: Client, reply: bytes) -> bytes:
     if client.reply_mode == REPLY_SKIP:
         client.reply_mode = REPLY_ON
         client.state &= ~REPLY_OFF
+    entry = client.last_command
+    if entry is not None and entry.name in CONFIRMED and reply[:1] in (b"*", b">"):
+        return reply
     return b""

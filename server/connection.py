@@ -20,7 +20,7 @@ the socket takes no more               reading pauses until it does
 answers held for the log > 1 MiB,      reading pauses until they are released
 or held while the log's batch is full
 a chunk's answers > 1 MiB and paused   the rest of its commands waits in ``backlog``
-a command blocks (``BLOCKED``)         so does the rest of its chunk; what comes behind is
+a command must wait (``WAITING``)      so does the rest of its chunk; what comes behind is
                                        kept unparsed, and over 1 MiB of it reading pauses
 =====================================  =============================================
 
@@ -41,9 +41,19 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 
-from perdure.server import failures
-from perdure.server.bounded_reader import READERS_ARE_BOUNDED, announces_many
-from perdure.server.client import BLOCKED, CLOSING, NEEDS_AUTH, REPLY_OFF, TRACK_DIRTY, Client, suppress_reply
+from perdure.server import failures, output_limits
+from perdure.server.bounded_reader import READERS_ARE_BOUNDED, announces_many, stands_between_requests
+from perdure.server.client import (
+    BLOCKED,
+    CLOSING,
+    NEEDS_AUTH,
+    POSTPONED,
+    REPLY_OFF,
+    TRACK_DIRTY,
+    WAITING,
+    Client,
+    suppress_reply,
+)
 from perdure.server.request import ProtocolError, QueryTooBig, RequestParser
 from perdure.store import resp
 from perdure.store.errors import CommandError
@@ -52,8 +62,8 @@ if TYPE_CHECKING:
     from perdure.server.engine import Hot
     from perdure.server.server import Server
 
-NOT_FAST = CLOSING | NEEDS_AUTH | BLOCKED
-_AT_REST = CLOSING | BLOCKED
+NOT_FAST = CLOSING | NEEDS_AUTH | WAITING
+_AT_REST = CLOSING | WAITING
 _ARRAY = 0x2A  # '*'
 _PLUS = 0x2B
 """hiredis takes ``+text`` for an argument, and none can tell afterwards; the strict parser sees to a chunk with it."""
@@ -65,10 +75,6 @@ _TIMED_ONE_IN = 16
 """Behind its first ``_ALL_TIMED`` calls, one in so many calls of a command that comes alone is timed, for all."""
 MAX_PENDING_BYTES = 1 << 20
 """Answers that one client may have waiting before it is no longer read from."""
-
-_PROBE = b"+\r\n"
-_AT_BOUNDARY = b""
-"""What the reader gives for the probe if it stands between requests."""
 
 _join = b"".join
 _name_of = itemgetter(0)
@@ -115,7 +121,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more; close once its answers have gone."""
         self.eof = True
-        if not self.backlog or self.client.state & BLOCKED:
+        if not self.backlog or self.client.state & WAITING:
             self.close()
         return True
 
@@ -217,7 +223,7 @@ class Connection(asyncio.Protocol):
         except QueryTooBig:
             failures.too_big(self)
             return
-        if client.state & BLOCKED:
+        if client.state & WAITING:
             self._set_reading()
             return
         self._run_strict(once=True)
@@ -259,7 +265,7 @@ class Connection(asyncio.Protocol):
         # ProtocolError: what stands before it runs, the strict parser says what is wrong.
         with suppress(hiredis.ProtocolError):
             batch += iter(reader.gets, False)
-            whole = self._is_between_requests(reader)
+            whole = stands_between_requests(reader)
         found = self._alike(batch)
         done = self._run_mixed(batch, data) if found is None else self._run_alike(found, batch, data)
         if self.client.state & CLOSING:
@@ -267,13 +273,6 @@ class Connection(asyncio.Protocol):
             self.close()
             return -1
         return -1 if whole and done == len(batch) else done
-
-    def _is_between_requests(self, reader: hiredis.Reader) -> bool:
-        """Does the reader, which has given all whole requests, hold no part of another?"""
-        if reader.has_data():
-            return False
-        reader.feed(_PROBE)  # a ProtocolError if it stands right behind a "*" or "$"
-        return bool(reader.gets() == _AT_BOUNDARY)
 
     def _alike(self, batch: list[Any]) -> Hot | None:
         """The hot command that all of a chunk's requests are, with as many arguments each and admitted; else None."""
@@ -462,7 +461,12 @@ class Connection(asyncio.Protocol):
         if client.state & CLOSING:
             return b""
         reply = engine.execute(client, argv)
-        return suppress_reply(client, reply) if client.state & REPLY_OFF and not client.state & BLOCKED else reply
+        if client.state & POSTPONED:
+            self.backlog.appendleft(argv)
+            self.server.stats.commands -= 1
+        elif client.state & REPLY_OFF and not client.state & BLOCKED:
+            reply = suppress_reply(client, reply)
+        return engine.outbox.around(reply)
 
     def _run_backlog(self) -> None:
         while self.backlog and not self._must_wait() and not self.client.state & CLOSING:
@@ -541,7 +545,7 @@ class Connection(asyncio.Protocol):
         self.server.stats.net_out += len(data)
         self.write(data)
         if len(data) > MAX_PENDING_BYTES or self.paused:
-            self.server.limit_output(self)
+            output_limits.check(self.server, self.client)
 
     def _must_wait(self) -> bool:
         """Has the client so many answers waiting that it gets no more for now?"""
@@ -554,7 +558,7 @@ class Connection(asyncio.Protocol):
         )
 
     def _set_reading(self) -> None:
-        if self.client.state & BLOCKED:
+        if self.client.state & WAITING:
             want = self.parser is None or self.parser.held_bytes <= MAX_PENDING_BYTES
         else:
             want = not self._must_wait() and not self.backlog

@@ -30,7 +30,7 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
-from perdure.server import failures
+from perdure.server import failures, observers
 from perdure.server.blocking import Waits
 from perdure.server.client import (
     BLOCKED,
@@ -39,17 +39,30 @@ from perdure.server.client import (
     IN_MULTI,
     LOADING,
     LOG_REFUSES,
+    MONITORING,
     NEEDS_AUTH,
     NO_TOUCH,
+    OBSERVED,
+    PAUSED,
+    POSTPONED,
     RESTRICTED,
+    SUBSCRIBED,
     TRACK_DIRTY,
+    TRACKED,
+    TRACKING,
     WAITED,
     WATCHED,
     WRITES_ONLY,
     Client,
 )
+from perdure.server.monitor import Monitors
+from perdure.server.notifications import Notifications
+from perdure.server.outbox import Outbox
+from perdure.server.pause import USES_KEYS, Pause, flags_of
+from perdure.server.pubsub import IN_SUBSCRIBED_MODE, PubSub
 from perdure.server.stats import Stats
 from perdure.server.touched import touched
+from perdure.server.tracking import Tracker
 from perdure.server.transactions import IMMEDIATE, Watches, queue_command
 from perdure.server.tx import ServerTx
 from perdure.store import command, errors, resp
@@ -91,7 +104,10 @@ def hot_table() -> dict[bytes, Hot]:
     table: dict[bytes, Hot] = {}
     for name, entry in command.TABLE.items():
         of_the_store = entry.handler.__module__.startswith("perdure.store.commands.")
-        if name != entry.name or entry.subcommands or not of_the_store or entry.flags & command.BLOCKING:
+        publishes = entry.flags & command.PUBSUB and entry.flags & command.FAST
+        if name != entry.name or entry.subcommands or entry.flags & command.BLOCKING:
+            continue
+        if not of_the_store and not publishes:
             continue
         least, most = (entry.arity, entry.arity) if entry.arity > 0 else (-entry.arity, _MANY)
         gate = EVERYTHING if entry.flags & command.WRITE else EVERYTHING & ~WRITES_ONLY
@@ -117,6 +133,12 @@ class Engine:
         """Batch that the answer to the command run last must wait for; set by ``run``, cleared by its caller."""
         self.watches = Watches()
         self.waits = Waits(self)
+        self.pause = Pause(self)
+        self.outbox = Outbox(self)
+        self.notifications = Notifications(self)
+        self.pubsub = PubSub(self.outbox, self.notifications.settle)
+        self.tracker = Tracker(self)
+        self.monitors = Monitors(self)
         self.waiting: list[Client] = []
         self.tick_answers: list[tuple[Client, bytes]] = []
         """Answers of this tick that wait for its end, and for its batch if there is one: nobody looks at keys."""
@@ -144,7 +166,22 @@ class Engine:
             tx.speak(client.resp3)
 
     def execute(self, client: Client, argv: list[bytes]) -> bytes:
-        """The careful way: everything that may be said about a command is looked at.  Returns the reply."""
+        """The careful way: everything that may be said about a command is looked at.  Returns the reply.
+
+        A client that is ``POSTPONED`` behind it was not answered: the command is to be run again.
+        """
+        if self.state & TRACKED:
+            self.tracker.limit()
+        reply = self._execute(client, argv)
+        if client.state & (TRACKING | IN_MULTI | POSTPONED) == TRACKING:
+            observers.turn_ended(client)
+        if self.need > client.needed:
+            client.needed = self.need
+        if self.outbox.entries:
+            self.outbox.dispatch(client)
+        return reply
+
+    def _execute(self, client: Client, argv: list[bytes]) -> bytes:
         entry = client.last_command = find(argv)
         if entry is None and argv[0].upper() in _HTTP and client.connection is not None:
             failures.cross_protocol(client.connection)
@@ -161,6 +198,8 @@ class Engine:
                     text = errors.exec_aborted(text)
             self.stats.count_error(text)
             return resp.error(text)
+        if self.state & PAUSED and self.pause.keeps_back(client, entry):
+            return b""
         own_name = entry.name.partition(b"|")[0]
         if argv[0].upper() != own_name:
             argv[0] = own_name  # renamed: the log must know it by its own name
@@ -194,8 +233,12 @@ class Engine:
             refusal = self._log_refusal(client, entry)
             if refusal is not None:
                 return refusal
+        if client.state & SUBSCRIBED and not client.resp3 and entry.name not in IN_SUBSCRIBED_MODE:
+            return errors.only_in_subscribed_mode(entry.lower_name)
         if self.state & LOADING and not entry.flags & ALLOWED_WHILE_LOADING:
             return errors.LOADING
+        if client.state & MONITORING and flags_of(client, entry) & USES_KEYS:
+            return errors.MONITOR_AND_KEYS
         return None
 
     def _log_refusal(self, client: Client, entry: Command) -> bytes | None:
@@ -266,7 +309,7 @@ class Engine:
         if client is None or not client.state & BLOCKED:  # else it counts once it is answered
             entry.calls += 1
             entry.nanoseconds += perf_counter_ns() - began
-        if self.state & (TRACK_DIRTY | WATCHED | WAITED):
+        if self.state & (TRACK_DIRTY | WATCHED | WAITED | TRACKED):
             if self.state & TRACK_DIRTY and not tracked and records:
                 # It began in here (CONFIG SET appendfsync): who read what is not known of what EXEC ran before.
                 self.need = self.open_number
@@ -275,6 +318,8 @@ class Engine:
                     self.wrote(records[before:], db_index, entry.keys(argv))
                 elif self.state & TRACK_DIRTY:
                     self._depends(entry, argv)
+        if self.state & OBSERVED:
+            observers.after_command(self, entry, argv, reply)
         return reply
 
     # ---- which answers wait --------------------------------------------------------------
@@ -285,6 +330,10 @@ class Engine:
             self.watches.touch(touched(records, db_index), self)
         if self.state & WAITED and self.waits.concern(keys):
             self.waits.touch(touched(records, db_index))
+        if self.state & TRACKED:
+            self.tracker.wrote(records, keys)
+        if self.tx.events:
+            self.notifications.publish()
         if self.state & TRACK_DIRTY:
             self._dirty_open.update(keys)
             self._all_open = self._all_open or not keys
@@ -334,21 +383,31 @@ class Engine:
         Answers go together, so that a client that waits for them is woken once.
         """
         self.tick_scheduled = False
+        if self.pause.is_over:
+            self.pause.go_on()
+        if self.state & TRACKED:
+            self.tracker.broadcast()
+        if self.outbox.entries:
+            self.outbox.dispatch(None)
         number = self.open_number if self.tx.records else 0
         if number and not self.log.busy:
             self._commit()
+        if self.outbox.late:
+            self.outbox.release_late()
         if self.free_answers:
             answers, self.free_answers = self.free_answers, []
-            self.send_all(answers)
+            self.send_all(self.outbox.gather(answers) if self.outbox.told else answers)
         if self.tick_answers:
             answers, self.tick_answers = self.tick_answers, []
             if self.log.safe >= number:
-                self.send_all(answers)
+                self.send_all(self.outbox.gather(answers) if self.outbox.told else answers)
             else:
                 for client, data in answers:
                     self.hold(client, number, data)
         if self.waiting:
             self.release()
+        if self.outbox.told:
+            self.outbox.sent()
 
     def _send_all(self, answers: list[tuple[Client, bytes]]) -> None:
         """Answers go, each client's in order; ``server.native`` puts its own in this place."""
@@ -409,7 +468,7 @@ class Engine:
             self.end_of_tick()
 
     def refresh_state(self) -> None:
-        """Recompute the state bits that come from the log and from watches."""
+        """Recompute the state bits that come from the log."""
         log = self.log
         track = log.busy or not log.inline or log.safe < self.open_number - 1
         if track and not self.state & TRACK_DIRTY and self.tx.records:
@@ -419,12 +478,12 @@ class Engine:
         elif not track:
             self._dirty_open.clear()
             self._all_open = False
+        if track and not self.state & TRACK_DIRTY:
+            self.outbox.unknown_batch = self.open_number if self.tx.records else self.open_number - 1
         self.state = (
-            self.state & LOADING
+            self.state & ~(TRACK_DIRTY | LOG_REFUSES)
             | (TRACK_DIRTY if track else 0)
             | (LOG_REFUSES if log.refusing is not None else 0)
-            | (WATCHED if self.watches else 0)
-            | (WAITED if self.waits else 0)
         )
 
     def release(self) -> None:
@@ -458,14 +517,14 @@ class Engine:
         """Run ``job``, which may log (expiry ...), between commands; WATCH and dirty keys see what it touched."""
         records = self.tx.records
         before = len(records)
+        self.tx.client = None
         self.tx.select(0)
         job()
         if len(records) > before:
-            if self.state & (TRACK_DIRTY | WATCHED | WAITED):
+            if self.state & (TRACK_DIRTY | WATCHED | WAITED | OBSERVED):
                 self.wrote(records[before:], 0, [key or b"" for _, key in touched(records[before:], 0)])
                 self.need = 0
             self.schedule_tick()
-        self.tx.client = None
         if self.waits.ready:
             self.waits.serve()
 

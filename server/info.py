@@ -104,8 +104,8 @@ def _clients(server: Server) -> Fields:
         ("cluster_connections", 0),
         ("maxclients", server.config["maxclients"]),
         ("client_recent_max_output_buffer", max(map(_output_bytes, list(server.clients.values())), default=0)),
-        ("blocked_clients", server.engine.waits.count),
-        ("tracking_clients", 0),
+        ("blocked_clients", server.engine.waits.count + len(server.engine.pause)),
+        ("tracking_clients", server.engine.tracker.clients),
         ("clients_in_timeout_table", server.engine.waits.with_deadline),
     ]
 
@@ -266,10 +266,11 @@ def _lookups(server: Server) -> int:
 def _stats(server: Server) -> Fields:
     stats = server.stats
     commands, net_in, net_out = stats.rates()
+    channels, patterns, shard_channels = server.engine.pubsub.registry
+    tracker = server.engine.tracker
     zeros = (
         "slave_expires_tracked_keys active_defrag_hits active_defrag_misses active_defrag_key_hits "
-        "active_defrag_key_misses total_active_defrag_time current_active_defrag_time tracking_total_keys "
-        "tracking_total_items tracking_total_prefixes unexpected_error_replies"
+        "active_defrag_key_misses total_active_defrag_time current_active_defrag_time"
     )
     return [
         ("total_connections_received", stats.connections),
@@ -290,9 +291,15 @@ def _stats(server: Server) -> Fields:
         *((name, 0) for name in ("total_eviction_exceeded_time", "current_eviction_exceeded_time")),
         ("keyspace_hits", _lookups(server) - server.tx.misses),
         ("keyspace_misses", server.tx.misses),
-        *((name, 0) for name in ("pubsub_channels", "pubsub_patterns", "pubsubshard_channels")),
+        ("pubsub_channels", len(channels)),
+        ("pubsub_patterns", len(patterns)),
+        ("pubsubshard_channels", len(shard_channels)),
         *((name, 0) for name in ("latest_fork_usec", "total_forks", "migrate_cached_sockets")),
         *((name, 0) for name in zeros.split()),
+        ("tracking_total_keys", len(tracker.table)),
+        ("tracking_total_items", tracker.items),
+        ("tracking_total_prefixes", len(tracker.prefixes)),
+        ("unexpected_error_replies", 0),
         ("total_error_replies", stats.error_replies),
         ("dump_payload_sanitizations", 0),
         *((name, 0) for name in ("io_threaded_reads_processed", "io_threaded_writes_processed")),

@@ -38,7 +38,9 @@ from collections import deque
 
 from types import MemberDescriptorType
 
-from perdure.server.client import CLOSING, NEEDS_AUTH, TRACK_DIRTY, Client
+from perdure.server import connection as connections
+from perdure.server import failures
+from perdure.server.client import CLOSING, TRACK_DIRTY, Client
 from perdure.server.connection import Connection
 from perdure.server.tx import ServerTx
 from perdure.store.database import Database
@@ -104,7 +106,7 @@ cdef enum:
     NOT_YET = 1
     ODD = 2
 
-cdef int NOT_FAST = CLOSING | NEEDS_AUTH
+cdef int NOT_FAST = connections.NOT_FAST
 cdef int TRACKED = TRACK_DIRTY
 cdef int IS_CLOSING = CLOSING
 cdef bytes OK = b"+OK\r\n"
@@ -762,7 +764,7 @@ cdef class Poller:
             reply = transport.connection._refused(command.found, error)
         except Exception as failure:
             self.known = False
-            reply = transport.connection._internal_error(argv, failure)
+            reply = failures.internal_error(transport.connection, argv[0], failure)
         self.count(command, began)
         self.emit(reply)
         self.look()

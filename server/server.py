@@ -13,20 +13,31 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from perdure.server import process_stats
+from perdure.server import observers, output_limits, process_stats
 from perdure.server.acl import Acl
 from perdure.server.bounded_reader import bounded_reader
-from perdure.server.client import BLOCKED, CLOSING, IN_MULTI, LOADING, WATCHED, Client
+from perdure.server.client import (
+    CLOSING,
+    IN_MULTI,
+    LOADING,
+    MONITORING,
+    PAUSED,
+    SUBSCRIBED,
+    WAITING,
+    WATCHED,
+    Client,
+)
 from perdure.server.config import Config
 from perdure.server.connection import Connection
 from perdure.server.durability import DurableWaits
 from perdure.server.engine import Engine
 from perdure.server.log_gate import LogGate, NoLogWriter
 from perdure.server.logfile import Log as LogFile
+from perdure.server.options import BY_NAME
 from perdure.server.stats import Stats
 from perdure.server.tx import ServerTx
 from perdure.store import errors
@@ -39,6 +50,8 @@ CRON_S = 0.1
 _EXPIRE_BATCH = 200
 _EXPIRE_BUDGET_S = 0.002
 _FREE_BATCH = 5000
+_OUTPUT_LIMIT = "client-output-buffer-limit"
+_NEVER_IDLE = WAITING | SUBSCRIBED | MONITORING
 
 
 @dataclass(slots=True)
@@ -47,7 +60,10 @@ class Limits:
 
     max_bulk_bytes: int = 512 << 20
     max_query_bytes: int = 1 << 30
-    output_hard_bytes: int = 0
+    output: dict[str, tuple[int, int, int]] = field(default_factory=lambda: BY_NAME[_OUTPUT_LIMIT].default)
+    """``client-output-buffer-limit``: class -> (hard bytes, soft bytes, soft seconds), 0 for none."""
+    listener_check_bytes: int = 1 << 20
+    """So much for one client that was not asked for is a reason to look at its limits."""
 
 
 @dataclass(slots=True)
@@ -79,6 +95,8 @@ class Server:
         self.fs: Filesystem = RealFilesystem()
         """Where the files of users and of the configuration are; the log has its own."""
         self.clients: dict[int, Client] = {}
+        self.over_soft: dict[Client, None] = {}
+        """Clients whose unsent output is over their soft limit."""
         self.next_client_id = 1
         self.type_limits: dict[str, int] = {}
         self.writer: Any = NoLogWriter()
@@ -172,6 +190,10 @@ class Server:
         """A client has gone."""
         self.clients.pop(client.id, None)
         self.engine.waits.forget(client)
+        self.engine.pause.forget(client)
+        self.engine.outbox.forget(client)
+        observers.forget(self.engine, client)
+        output_limits.forget(self, client)
         self.discard_transaction(client)
         client.held.clear()
         client.held_bytes = 0
@@ -209,17 +231,6 @@ class Server:
         if connection is not None:
             connection.abort()
 
-    def limit_output(self, connection: Connection) -> None:
-        """Close a client whose unsent answers pass ``client-output-buffer-limit normal``."""
-        hard = self.limits.output_hard_bytes
-        if hard and connection.transport.get_write_buffer_size() > hard:
-            self.log.warning(
-                f"Client {connection.client.address.decode()} scheduled to be closed ASAP "
-                "for overcoming of output buffer limits."
-            )
-            self.stats.output_limit_disconnections += 1
-            connection.transport.abort()
-
     # ---- the clock's work ------------------------------------------------------------------
 
     def start_cron(self) -> None:
@@ -237,13 +248,16 @@ class Server:
         self.stats.sample(now_s)
         if not self.engine.state & LOADING:
             self.writer.tick()
-            if self.active_expire:
+            if self.active_expire and not self.engine.state & PAUSED:
                 self._expire()
         self.keyspace.free_some(_FREE_BATCH)
+        self.engine.tracker.tick()
+        if self.over_soft:
+            output_limits.recheck(self)
         timeout = self.config["timeout"]
         if timeout:
             for client in list(self.clients.values()):
-                idle_ms = 0 if client.state & BLOCKED else now_s * 1000 - client.interaction_ms
+                idle_ms = 0 if client.state & _NEVER_IDLE else now_s * 1000 - client.interaction_ms
                 if idle_ms > timeout * 1000 and client.connection is not None:
                     self.log.verbose("Closing idle client")
                     client.connection.close()

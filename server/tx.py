@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from perdure.server.client import IN_MULTI, RESTRICTED, WAITED, Client
+from perdure.server.client import IN_MULTI, PAUSED, RESTRICTED, TRACKED, WAITED, Client
 from perdure.store.blocking import Retry
 from perdure.store.command import LOGGED, find
 from perdure.store.database import Keyspace
@@ -40,11 +40,17 @@ class ServerTx(Tx):
         return self.client
 
     def expire(self, key: bytes) -> None:
-        """As the store's, and counted."""
+        """As the store's, and counted and told; not while a pause keeps the keyspace as it is."""
+        engine = self.server.engine
+        if engine.state & PAUSED and engine.pause.keeps_expired:
+            return
         before = len(self.db)
         super().expire(key)
-        self.server.stats.expired_keys += before - len(self.db)
-        engine = self.server.engine
+        if len(self.db) == before:
+            return
+        self.server.stats.expired_keys += 1
+        if engine.state & TRACKED:
+            engine.tracker.expired(key)
         if engine.state & WAITED:
             engine.waits.expired(self.db_index, key)
 

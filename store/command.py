@@ -40,6 +40,7 @@ FAST = 1 << 12
 NO_AUTH = 1 << 13
 """Allowed before authentication."""
 MAY_REPLICATE = 1 << 14
+"""Not a write, but kept back with the writes (CLIENT PAUSE WRITE); COMMAND INFO does not show it."""
 NO_MANDATORY_KEYS = 1 << 15
 NO_ASYNC_LOADING = 1 << 16
 NO_MULTI = 1 << 17
@@ -61,7 +62,6 @@ FLAG_NAMES: dict[int, bytes] = {
     ASKING: b"asking",
     FAST: b"fast",
     NO_AUTH: b"no_auth",
-    MAY_REPLICATE: b"may_replicate",
     NO_MANDATORY_KEYS: b"no_mandatory_keys",
     NO_ASYNC_LOADING: b"no_async_loading",
     NO_MULTI: b"no_multi",

@@ -233,11 +233,6 @@ def unrecognized_option(option: bytes) -> bytes:
     return b"ERR Unrecognized option '%b'" % option
 
 
-def unknown_client_words(subcommand: bytes) -> bytes:
-    """CLIENT UNBLOCK with too many arguments."""
-    return b"ERR unknown subcommand or wrong number of arguments for '%b'. Try CLIENT HELP." % subcommand[:128]
-
-
 def protocol_error(text: bytes) -> bytes:
     """What the client did wrong on the wire; the connection is closed behind it."""
     return b"ERR Protocol error: %b" % text
@@ -333,6 +328,47 @@ def wrong_subcommand(subcommand: bytes, name: bytes) -> bytes:
     """A subcommand whose arguments are too many; ``name`` is the container command in upper case."""
     shown = _shown(subcommand, 128)
     return b"ERR unknown subcommand or wrong number of arguments for '%b'. Try %b HELP." % (shown, name)
+
+
+# ---- listening and pausing -----------------------------------------------------------
+
+MONITOR_AND_KEYS = b"ERR Replica can't interact with the keyspace"
+MONITOR_IN_MULTI = b"ERR MONITOR isn't allowed for DENY BLOCKING client"
+PAUSE_MODE = b"ERR CLIENT PAUSE mode must be WRITE or ALL"
+ONE_REDIRECTION = b"ERR A client can only redirect to a single other client"
+NO_CLIENT_TO_REDIRECT_TO = b"ERR The client ID you want redirect to does not exist"
+PREFIX_WITHOUT_BCAST = b"ERR PREFIX option requires BCAST mode to be enabled"
+BCAST_SWITCHED = (
+    b"ERR You can't switch BCAST mode on/off before disabling tracking for this client, and then re-enabling it with a "
+    b"different mode."
+)
+OPT_WITH_BCAST = b"ERR OPTIN and OPTOUT are not compatible with BCAST"
+OPTIN_AND_OPTOUT = b"ERR You can't specify both OPTIN mode and OPTOUT mode"
+OPT_SWITCHED = (
+    b"ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then re-enabling it with a "
+    b"different mode."
+)
+CACHING_WITHOUT_TRACKING = (
+    b"ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled"
+)
+CACHING_YES_WITHOUT_OPTIN = b"ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode."
+CACHING_NO_WITHOUT_OPTOUT = b"ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode."
+
+
+def only_in_subscribed_mode(name: bytes) -> bytes:
+    """``name``, in lower case, is not for a RESP2 client that has subscribed."""
+    return (
+        b"ERR Can't execute '%b': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this "
+        b"context" % name
+    )
+
+
+def prefixes_overlap(prefix: bytes, other: bytes, is_new: bool) -> bytes:
+    """CLIENT TRACKING: ``prefix`` and one that the client has already, or gave as well (``is_new``)."""
+    which = b"another provided" if is_new else b"an existing"
+    return b"ERR Prefix '%b' overlaps with %b prefix '%b'. Prefixes for a single client must not overlap." % (
+        prefix.partition(b"\0")[0], which, other.partition(b"\0")[0],
+    )  # fmt: skip
 
 
 # ---- server commands -----------------------------------------------------------------

@@ -11,8 +11,9 @@ its end, ``Promise`` what outlives it:
 
 The floors come from answers as they reach a socket: an answer reveals its own unit and
 the last unit that changed a key that its command names, and so it must be explained by
-what is recovered (ANSWER-AFTER, PREFIX).  ``durable_lsn`` is believed as a promise of
-its own.
+what is recovered (ANSWER-AFTER, PREFIX).  A message reveals what its sender was doing or
+had been answered before, an event of a key the unit that it came from; ``Listener`` gets
+all of them.  ``durable_lsn`` is believed as a promise of its own.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from perdure.server.config import Config
 from perdure.server.config_file import Line
 from perdure.server.connection import Connection
 from perdure.server.logfile import Log
+from perdure.server.pubsub import PATTERN
 from perdure.server.server import Server
 from perdure.store import value_types
 from perdure.store.command import find
@@ -200,7 +202,6 @@ def judge_with_start(fs: SimulatedFilesystem, promise: Promise, floor: int) -> N
     clock = StandingClock()
     life = Life(fs, promise.copy(), InlineExecutor(), clock)
     life.start()
-    life.crash_checks = False
     assert judge(fs.kill(), promise, index) == (index, lsn)
     for state in fs.legal_states(3):
         assert judge(state, promise, index) == (index, lsn)
@@ -255,6 +256,8 @@ class FakeClient:
         self.replies: list[Any] = []
         self.watched = 0
         """The last state when it began to watch."""
+        self.done = 0
+        """The last state that it brought about, or that an answer to it reveals."""
         self.reader = hiredis.Reader()
         self.transport = FakeTransport(self._answered)
         self.connection = Connection(life.server)
@@ -276,6 +279,25 @@ class FakeClient:
             self.life.answered(self.expected.popleft(), data)
 
 
+class Listener:
+    """Someone who has subscribed to everything; what it is told reveals as much as an answer."""
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        self.expected: deque[Expected] = deque()
+        self.reader = hiredis.Reader()
+        self.connection = Connection(life.server)
+        self.connection.connection_made(FakeTransport(self._told))  # type: ignore[arg-type]
+        self.connection.client.resp3 = True
+        life.server.engine.pubsub.subscribe(PATTERN, self.connection.client, b"*")
+
+    def _told(self, data: bytes) -> None:
+        self.reader.feed(data)
+        while (message := self.reader.gets()) is not False:
+            assert message[0] == b"pmessage"
+            self.life.answered(self.expected.popleft(), data)
+
+
 class Life:
     """From one start to the next crash."""
 
@@ -287,13 +309,15 @@ class Life:
         self.writer: LogWriter | None = None
         self.by_client: dict[int, FakeClient] = {}
         self.clients: list[FakeClient] = []
+        self.listener: Listener | None = None
+        self.said: list[bytes] = []
+        """Channels to which the unit that runs has published."""
         self.changed: dict[tuple[int, bytes], int] = {}
         """The state in which each key changed last."""
         self.epoch = 0
         """How often the policy was changed: what was safe by a former one stays as safe as that, and no safer."""
         self.written_before = 0
         """The last state then."""
-        self.crash_checks = True
         self.events: list[str] | None = None
 
     def start(self, clients: int = 0, seed: int = 1) -> None:
@@ -314,6 +338,8 @@ class Life:
         self.writer = writer
         self._watch(writer)
         self.clients = [FakeClient(self) for _ in range(clients)]
+        server.engine.notifications.configure("AKE")
+        self.listener = Listener(self)
 
     # ---- what is seen of it ----------------------------------------------------------
 
@@ -321,6 +347,11 @@ class Life:
         """See each command that runs and each batch that is committed."""
         engine = self.server.engine
         commit, execute, set_policy = writer.commit, engine.execute, writer.set_policy
+        publish = engine.pubsub.publish
+
+        def watched_publish(channel: bytes, message: bytes) -> int:
+            self.said.append(channel)
+            return publish(channel, message)
 
         def watched_commit(payload: bytes) -> int:
             self.promise.ends[writer.lsn + len(payload)] = len(self.promise.states) - 1
@@ -341,6 +372,7 @@ class Life:
 
         writer.commit = watched_commit  # type: ignore[method-assign]
         writer.set_policy = watched_set_policy  # type: ignore[method-assign]
+        engine.pubsub.publish = watched_publish  # type: ignore[method-assign]
         engine.execute = watched_execute  # type: ignore[method-assign]
         engine.hot = {name: (watched(hot[0]), *hot[1:]) for name, hot in engine.hot.items()}
 
@@ -367,7 +399,18 @@ class Life:
             elif not in_multi and not reply.startswith(b"-MISCONF"):
                 index = self._revealed(argv, client.db_index)
             me.expected.append(Expected(list(argv), index, synced, epoch))
+            me.done = max(me.done, index)
+            self._note_messages(me.done, synced, epoch)
         return reply
+
+    def _note_messages(self, done: int, synced: bool, epoch: int) -> None:
+        """A unit has ended, whose client has done, or been told of, what led to state ``done``."""
+        now = len(self.promise.states) - 1
+        assert self.listener is not None
+        for channel in self.said:
+            index = now if channel.startswith(b"__key") else done
+            self.listener.expected.append(Expected([channel], index, synced, epoch))
+        self.said.clear()
 
     def note_state(self) -> None:
         """A unit has ended: what does the keyspace look like?"""
@@ -417,6 +460,7 @@ class Life:
         self.look()
         self.server._expire()
         self.note_state()
+        self._note_messages(0, self.writer.policy == "always", self.epoch)
         self.turn()
 
     def run_job(self, rng: random.Random) -> None:
@@ -436,6 +480,7 @@ class Life:
         for client in self.clients:
             assert not client.expected, f"no answer to {[e.words for e in client.expected][:3]}"
             assert not client.connection.backlog
+        assert self.listener is not None and not self.listener.expected
 
     def check(self) -> None:
         """The books of all parts are right."""
@@ -444,6 +489,7 @@ class Life:
         server = self.server
         server.keyspace._check()
         server.engine.watches._check(server.clients.values())
+        server.engine.pubsub._check(server.clients.values())
 
     def close(self) -> None:
         """End in order."""
@@ -479,6 +525,7 @@ def request(rng: random.Random, promise: Promise, clock: StandingClock) -> list[
         [b"SELECT", rng.choice((b"0", b"0", b"1", b"2"))], [b"SWAPDB", b"0", b"1"],
         [b"GET", key], [b"GET", key], [b"MGET", key, other], [b"HGETALL", b"h"], [b"EXISTS", key, other], [b"TTL", key],
         [b"DBSIZE"], [b"TYPE", key], [b"PING"], [b"NOSUCH", key], [b"INCR", key], [b"GET"],
+        [b"PUBLISH", b"channel", number], [b"PUBLISH", b"channel", number],
         [b"CONFIG", b"SET", b"appendfsync", rng.choice((b"always", b"everysec", b"no"))],
     ]  # fmt: skip
     if rng.random() < 0.02:

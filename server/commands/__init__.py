@@ -4,6 +4,32 @@ Importing this package registers all of them, and the store's, in the one comman
 """
 
 import perdure.store.commands  # noqa: F401
-from perdure.server.commands import acl, clients, command_info, connection, info, server, transactions, waiting
+from perdure.server.commands import (
+    acl,
+    clients,
+    command_info,
+    connection,
+    info,
+    listening,
+    pausing,
+    pubsub,
+    server,
+    tracking,
+    transactions,
+    waiting,
+)
 
-__all__ = ["acl", "clients", "command_info", "connection", "info", "server", "transactions", "waiting"]
+__all__ = [
+    "acl",
+    "clients",
+    "command_info",
+    "connection",
+    "info",
+    "listening",
+    "pausing",
+    "pubsub",
+    "server",
+    "tracking",
+    "transactions",
+    "waiting",
+]

@@ -12,17 +12,20 @@ from dataclasses import dataclass
 
 from perdure.server.acl_user import User
 from perdure.server.client import (
-    BLOCKED,
     CLOSING,
     IN_MULTI,
+    MONITORING,
     NO_TOUCH,
     REPLY_NONE,
     REPLY_OFF,
     REPLY_ON,
     REPLY_SKIP_NEXT,
+    SUBSCRIBED,
+    WAITING,
     Client,
 )
 from perdure.server.commands.connection import is_plain_name, set_name
+from perdure.server.pubsub import CHANNEL, PATTERN, SHARD, count_of
 from perdure.server.tx import ServerTx
 from perdure.store import errors
 from perdure.store.command import ADMIN, LOADING, NOSCRIPT, STALE, command
@@ -150,13 +153,18 @@ def client_no_touch(tx: ServerTx, argv: list[bytes]) -> bytes:
 
 def _letters(client: Client) -> str:
     """The ``flags`` of the list."""
-    letters = "x" if client.state & IN_MULTI else ""
-    letters += "b" if client.state & BLOCKED else ""
+    state, tracking = client.state, client.tracking
+    letters = "O" if state & MONITORING else ""
+    letters += "P" if state & SUBSCRIBED else ""
+    letters += "x" if state & IN_MULTI else ""
+    letters += "b" if state & WAITING else ""
+    if tracking is not None:
+        letters += "t" + ("R" if tracking.broken else "") + ("B" if tracking.bcast else "")
     letters += "d" if client.watched_dirty else ""
-    letters += "c" if client.state & CLOSING else ""
+    letters += "c" if state & CLOSING else ""
     letters += "U" if client.unix else ""
     letters += "e" if client.no_evict else ""
-    letters += "T" if client.state & NO_TOUCH else ""
+    letters += "T" if state & NO_TOUCH else ""
     return letters or "N"
 
 
@@ -172,14 +180,16 @@ def describe_client(tx: ServerTx, client: Client) -> bytes:
     head = (
         f"fd={client.fd} name={client.name.decode()} age={max(0, now_ms // 1000 - int(client.created_s))} "
         f"idle={max(0, now_ms - client.interaction_ms) // 1000} flags={_letters(client)} db={client.db_index} "
-        f"sub=0 psub=0 ssub=0 multi={len(client.queue) if client.state & IN_MULTI else -1} "
+        f"sub={count_of(client, CHANNEL)} psub={count_of(client, PATTERN)} ssub={count_of(client, SHARD)} "
+        f"multi={len(client.queue) if client.state & IN_MULTI else -1} "
         f"qbuf={received} qbuf-free=0 argv-mem=0 multi-mem={client.queue_bytes} rbs=0 rbp=0 obl=0 "
         f"oll={len(client.held)} omem={unsent} tot-mem={received + client.queue_bytes + unsent} "
         f"events={'rw' if waiting else 'r'}"
     )
-    return b"id=%d addr=%b laddr=%b %b cmd=%b user=%b redir=-1 resp=%d lib-name=%b lib-ver=%b" % (
+    return b"id=%d addr=%b laddr=%b %b cmd=%b user=%b redir=%d resp=%d lib-name=%b lib-ver=%b" % (
         client.id, client.address, client.local_address, head.encode(), command_name, user,
-        3 if client.resp3 else 2, client.lib_name, client.lib_version,
+        -1 if client.tracking is None else client.tracking.redirect, 3 if client.resp3 else 2,
+        client.lib_name, client.lib_version,
     )  # fmt: skip
 
 
@@ -195,7 +205,7 @@ def _client_type(word: bytes) -> bytes:
 
 
 def _type_of(client: Client) -> bytes:
-    return b"NORMAL"
+    return b"PUBSUB" if client.state & SUBSCRIBED else b"NORMAL"
 
 
 @command(
@@ -319,7 +329,7 @@ def client_unblock(tx: ServerTx, argv: list[bytes]) -> bytes:
     """CLIENT UNBLOCK client-id [TIMEOUT | ERROR]"""
     reason = argv[3].upper() if len(argv) == 4 else b"TIMEOUT"
     if len(argv) > 4:
-        raise CommandError(errors.unknown_client_words(argv[1]))
+        raise CommandError(errors.wrong_subcommand(argv[1], b"CLIENT"))
     if reason not in (b"TIMEOUT", b"ERROR"):
         raise CommandError(errors.UNBLOCK_REASON)
     client = tx.server.clients.get(parse_integer(argv[2]))
@@ -329,8 +339,12 @@ def client_unblock(tx: ServerTx, argv: list[bytes]) -> bytes:
 
 _HELP = (
     b"CLIENT <subcommand> [<argument> ...]. The subcommands:",
+    b"CACHING <YES | NO>",
+    b"    Are the keys of the next command tracked? For TRACKING with OPTIN or OPTOUT.",
     b"GETNAME",
     b"    The name of this connection.",
+    b"GETREDIR",
+    b"    The number of the connection that is told in place of this one, 0 for none, -1 without TRACKING.",
     b"ID",
     b"    The number of this connection.",
     b"INFO",
@@ -350,14 +364,22 @@ _HELP = (
     b"    Is this connection spared when clients are closed to free memory?",
     b"NO-TOUCH <ON | OFF>",
     b"    Are this connection's reads no uses of the keys?",
+    b"PAUSE <timeout> [WRITE | ALL]",
+    b"    Keep commands back for so many milliseconds, all or only writes.",
     b"REPLY <ON | OFF | SKIP>",
     b"    Are this connection's commands answered? SKIP is about the next one.",
     b"SETINFO <LIB-NAME | LIB-VER> <value>",
     b"    Which library speaks here, in which version?",
     b"SETNAME <name>",
     b"    Give this connection a name.",
+    b"TRACKING <ON | OFF> [REDIRECT <client-id>] [PREFIX <prefix> ...] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+    b"    Is this connection told when keys change that it has read?",
+    b"TRACKINGINFO",
+    b"    What was said with TRACKING.",
     b"UNBLOCK <client-id> [TIMEOUT | ERROR]",
     b"    End the waiting of a connection, as if its time were over or with an error.",
+    b"UNPAUSE",
+    b"    End a pause before its time.",
     b"HELP",
     b"    These lines.",
 )

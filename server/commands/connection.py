@@ -6,19 +6,21 @@ gets one, as in stock.  Who users are and what they may do: ``server.acl``.
 
 from __future__ import annotations
 
+from perdure.server import observers
 from perdure.server.acl import DEFAULT_USER
-from perdure.server.client import CLOSING, NEEDS_AUTH, NO_TOUCH, REPLY_OFF, REPLY_ON, REPLY_SKIP, Client
+from perdure.server.client import CLOSING, NEEDS_AUTH, NO_TOUCH, REPLY_OFF, REPLY_ON, REPLY_SKIP, SUBSCRIBED, Client
 from perdure.server.tx import ServerTx
 from perdure.server.version import REDIS_VERSION
 from perdure.store import errors
 from perdure.store.command import ALLOW_BUSY, FAST, LOADING, NO_AUTH, NOSCRIPT, STALE, command
 from perdure.store.errors import CommandError
 from perdure.store.numbers import parse_integer
-from perdure.store.resp import EMPTY_ARRAY, OK, PONG, bulk, integer, map_head
+from perdure.store.resp import EMPTY_ARRAY, OK, PONG, array_head, bulk, integer, map_head
 
 _INT_MIN, _INT_MAX = -(1 << 31), (1 << 31) - 1
 _ACL = ("fast", "connection")
 _ALWAYS = NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY
+_PONG = bulk(b"pong")
 _RESET_DONE = b"+RESET\r\n"
 
 
@@ -31,9 +33,11 @@ _RESET_DONE = b"+RESET\r\n"
     summary="Answers PONG, or with the message given, to show that the server is there.",
 )  # fmt: skip
 def ping(tx: ServerTx, argv: list[bytes]) -> bytes:
-    """PING [message]"""
+    """PING [message]; answered as messages are where nothing else may come"""
     if len(argv) > 2:
         raise CommandError(errors.wrong_arity(b"ping"))
+    if tx.client is not None and tx.client.state & SUBSCRIBED and not tx.resp3:
+        return array_head(2) + _PONG + bulk(argv[1] if len(argv) == 2 else b"")
     return bulk(argv[1]) if len(argv) == 2 else PONG
 
 
@@ -155,6 +159,7 @@ def reset(tx: ServerTx, argv: list[bytes]) -> bytes:
     """RESET: what CLIENT SETINFO and NO-EVICT have said stays, as it is about the library and not the session."""
     client, server = tx.session, tx.server
     server.discard_transaction(client)
+    observers.forget(server.engine, client)
     client.db_index = 0
     tx.select(0)
     client.resp3 = False

@@ -17,6 +17,7 @@ from perdure.store.command import (
     LOADING,
     MAY_REPLICATE,
     NOSCRIPT,
+    PUBSUB,
     SKIP_SLOWLOG,
     STALE,
     WRITE,
@@ -91,11 +92,11 @@ def exec_(tx: ServerTx, argv: list[bytes]) -> bytes:
 
 
 def _expected_bytes(queue: list[Queued]) -> int:
-    """What the queue's writes may log at most, by and large; 0 if nothing of it writes."""
+    """What the queue's writes may log at most, by and large; 0 if nothing of it writes (PUBLISH is not logged)."""
     return sum(
         _RECORD_MARGIN_BYTES + sum(map(len, argv)) + _ARGUMENT_BYTES * len(argv)
         for entry, argv in queue
-        if entry.flags & (WRITE | MAY_REPLICATE)
+        if entry.flags & (WRITE | MAY_REPLICATE) and not entry.flags & PUBSUB
     )
 
 

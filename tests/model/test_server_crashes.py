@@ -258,7 +258,7 @@ def test_crash_at_every_call_of_a_run_keeps_every_answered_command(policy: str, 
         fixed_run(life, run)
     life.fs.on_call = None
     crashes.judge_all(life.fs, life.promise, STATES)
-    assert life.promise.power_floor == len(life.promise.states) - 1 > 30
+    assert life.promise.power_floor == len(life.promise.states) - 1 > 25
     for number in writes if SWEEP else writes[::8]:
         life = new_life(policy, run)
         life.fs.on_call = slow_every_third(life, lambda call: None)

@@ -39,7 +39,7 @@ def test_config_set_reaches_those_who_keep_copies(server: InProcess) -> None:
     ) == OK  # fmt: skip
     state = server.server
     assert (state.limits.max_bulk_bytes, state.tx.max_bulk_bytes) == (1 << 20, 1 << 20)
-    assert (state.limits.max_query_bytes, state.limits.output_hard_bytes) == (3 << 20, 5 << 20)
+    assert (state.limits.max_query_bytes, state.limits.output["normal"][0]) == (3 << 20, 5 << 20)
     assert state.tx.limits["hash-max-listpack-value"] == 9
     state.log.debug("written")
     assert "written" in server.log()
@@ -155,5 +155,3 @@ def test_active_expiry_is_switched_off_and_on(tmp_path: Path) -> None:
     assert server(b"DEBUG", b"SET-ACTIVE-EXPIRE", b"1") == OK
     assert server.server.active_expire
     server.close()
-
-
