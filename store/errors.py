@@ -28,6 +28,7 @@ OUT_OF_RANGE = b"ERR value is out of range"
 MUST_BE_POSITIVE = b"ERR value is out of range, must be positive"
 INDEX_OUT_OF_RANGE = b"ERR index out of range"
 DB_INDEX_OUT_OF_RANGE = b"ERR DB index is out of range"
+NUMKEYS_NOT_POSITIVE = b"ERR numkeys should be greater than 0"
 SAME_OBJECT = b"ERR source and destination objects are the same"
 
 
@@ -102,7 +103,6 @@ LPOS_RANK_ZERO = (
 )
 LPOS_COUNT_NEGATIVE = b"ERR COUNT can't be negative"
 LPOS_MAXLEN_NEGATIVE = b"ERR MAXLEN can't be negative"
-MPOP_NUMKEYS_NOT_POSITIVE = b"ERR numkeys should be greater than 0"
 MPOP_COUNT_NOT_POSITIVE = b"ERR count should be greater than 0"
 
 

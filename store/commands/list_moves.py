@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from perdure.store.command import DENYOOM, MOVABLE_KEYS, WRITE, KeySpec, command
 from perdure.store.commands.lists import TAKEN, WRITES, end_removal, find_list, pop_items, spec
-from perdure.store.errors import MPOP_COUNT_NOT_POSITIVE, MPOP_NUMKEYS_NOT_POSITIVE, SYNTAX, CommandError
+from perdure.store.errors import MPOP_COUNT_NOT_POSITIVE, NUMKEYS_NOT_POSITIVE, SYNTAX, CommandError
 from perdure.store.events import LIST, NEW
 from perdure.store.list_value import List
 from perdure.store.numbers import parse_integer, read_integer
@@ -98,9 +98,9 @@ class Popping:
 
 def read_popping(argv: list[bytes], at: int) -> Popping:
     """``numkeys key [key ...] <LEFT | RIGHT> [COUNT count]`` from argument ``at`` on."""
-    key_count = parse_integer(argv[at], MPOP_NUMKEYS_NOT_POSITIVE)
+    key_count = parse_integer(argv[at], NUMKEYS_NOT_POSITIVE)
     if key_count < 1:
-        raise CommandError(MPOP_NUMKEYS_NOT_POSITIVE)
+        raise CommandError(NUMKEYS_NOT_POSITIVE)
     behind = at + 1 + key_count
     if behind >= len(argv):
         raise CommandError(SYNTAX)
