@@ -76,6 +76,7 @@ if TYPE_CHECKING:
 
 Hot = tuple[Callable[[Any, list[bytes]], bytes], int, int, int, Command]
 _MANY = 1 << 31
+_ANSWERED_FROM_ARGUMENTS = (b"PING", b"ECHO")
 _HTTP = (b"POST", b"HOST:")
 """Words of a browser that a web page sends here: its requests' bodies must not be taken for commands."""
 
@@ -107,7 +108,7 @@ def hot_table() -> dict[bytes, Hot]:
         publishes = entry.flags & command.PUBSUB and entry.flags & command.FAST
         if name != entry.name or entry.subcommands or entry.flags & command.BLOCKING:
             continue
-        if not of_the_store and not publishes:
+        if not (of_the_store or publishes or name in _ANSWERED_FROM_ARGUMENTS):
             continue
         least, most = (entry.arity, entry.arity) if entry.arity > 0 else (-entry.arity, _MANY)
         gate = EVERYTHING if entry.flags & command.WRITE else EVERYTHING & ~WRITES_ONLY

@@ -8,12 +8,13 @@ tick of the engine is (``server.engine``).  ``Transport`` is what a ``Connection
 sees of its socket, with the names of asyncio's transports.
 
 What runs here.  A request is run here if it is an array of bulk strings in its
-canonical form and its command is in ``engine.hot`` and no gate of it is closed;
-GET and SET of plain keys even without a call into Python.  Everything else is
-handed to the ``Connection``, byte for byte from where the first such request
-begins: it is the one place that knows the protocol's odd corners, held answers and
-back-pressure, and it does all of this alone where this module is not built.  So
-this module may only do what ``Connection`` would have done, sooner.
+canonical form, or a line of plain words, and its command is in ``engine.hot`` and no
+gate of it is closed; PING, and GET and SET of plain keys, even without a call into
+Python.  Everything else is handed to the ``Connection``, byte for byte from where
+the first such request begins: it is the one place that knows the protocol's odd
+corners, held answers and back-pressure, and it does all of this alone where this
+module is not built.  So this module may only do what ``Connection`` would have done,
+sooner.
 
 Bounds.  A request that is not whole stays here up to ``PARTIAL`` bytes, then goes to
 the connection's strict parser.  Answers of a chunk go to the engine at
@@ -30,7 +31,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 from libc.time cimport time_t
 
 import os
@@ -110,6 +111,7 @@ cdef int NOT_FAST = connections.NOT_FAST
 cdef int TRACKED = TRACK_DIRTY
 cdef int IS_CLOSING = CLOSING
 cdef bytes OK = b"+OK\r\n"
+cdef bytes PONG = b"+PONG\r\n"
 
 
 cdef Py_ssize_t place_of(kind, name) except -1:
@@ -402,7 +404,7 @@ cdef class Poller:
     cdef dict hot
     cdef list called
     cdef set transports
-    cdef HotCommand get, set_
+    cdef HotCommand get, set_, ping
     cdef long long commands, received, now_ms
     cdef object now
     # What is known of the keyspace while a chunk runs.
@@ -440,6 +442,7 @@ cdef class Poller:
         self.hot = {key: found[key.upper()] for key in server.engine.hot}
         self.get = self.hot.get(b"GET")
         self.set_ = self.hot.get(b"SET")
+        self.ping = self.hot.get(b"PING")
         self.epfd = epoll_create1(EPOLL_CLOEXEC)
         if self.epfd < 0:
             raise OSError(errno, os.strerror(errno))
@@ -667,7 +670,7 @@ cdef class Poller:
         """Where the arguments of the request at ``at`` stand; its end, 0 if it is not whole, -1 if it is odd."""
         cdef Py_ssize_t index, length
         if text[at] != 42:  # *
-            return -1
+            return self.find_words(text, at, size, count)
         at = read_number(text, at + 1, size, count)
         if at <= 0:
             return at
@@ -691,6 +694,27 @@ cdef class Poller:
             at += 2
         return at
 
+    cdef Py_ssize_t find_words(self, const char* text, Py_ssize_t at, Py_ssize_t size, Py_ssize_t* count) noexcept:
+        """The same for an inline request of words between single blanks; any other is odd."""
+        cdef Py_ssize_t start = at
+        count[0] = 0
+        while at < size and count[0] < 8:
+            if text[at] == 32 or text[at] == 13:
+                if at == start:
+                    return -1
+                self.at[count[0]] = start
+                self.length[count[0]] = at - start
+                count[0] += 1
+                start = at + 1
+                if text[at] == 13:
+                    if start == size:
+                        return 0
+                    return start + 1 if text[start] == 10 else -1
+            elif text[at] < 33 or text[at] == 34 or text[at] == 39:  # control characters, quotes, other alphabets
+                return -1
+            at += 1
+        return -1 if count[0] == 8 else 0
+
     cdef list argv_of(self, const char* text, Py_ssize_t count):
         """The arguments that ``find_arguments`` found."""
         cdef list argv = PyList_New(count)
@@ -702,16 +726,26 @@ cdef class Poller:
         return argv
 
     cdef HotCommand run_plain(self, const char* text, Py_ssize_t start, Py_ssize_t end, Py_ssize_t count, int state):
-        """Run GET or SET of a plain key here; None if it is neither, or not as plain as that."""
+        """Run PING, or GET or SET of a plain key, here; None if it is none of them, or not as plain as that."""
         cdef const char* name = text + self.at[0]
         cdef HotCommand command
         cdef bint lower
         cdef PyObject* found
         cdef Py_ssize_t size
         cdef long long began = 0
+        lower = name[0] > 96
+        if count == 1:
+            command = self.ping
+            if self.length[0] != 4 or command is None or command.gate & state:
+                return None
+            if memcmp(name, b"PING" if not lower else b"ping", 4):
+                return None
+            began = self.timed(command)
+            self.emit(PONG)
+            self.count(command, began)
+            return command
         if self.length[0] != 3 or not self.plain:
             return None
-        lower = name[0] > 96
         if count == 2:
             command = self.get
             if not same_word(name, b"GET" if not lower else b"get") or command is None or command.gate & state:
@@ -724,7 +758,7 @@ cdef class Poller:
             if PyDict_Size(self.expires) and PyDict_Contains(self.expires, key):
                 return None
             self.emit_bulk(<bytes>found)
-        elif count == 3:
+        elif count == 3 and text[start] == 42:
             command = self.set_
             if not same_word(name, b"SET" if not lower else b"set") or command is None or command.gate & state:
                 return None

@@ -23,7 +23,8 @@ ODD = [
     b"*1\r\n$4\r\nPING\r\n", b"PING\r\n", b"\r\n", b"*0\r\n", b"*-1\r\n", b"*2\r\n$3\r\nGET\r\n$01\r\na\r\n",
     b"*2\r\n$3\r\nget\r\n$1\r\naXX", b"*3\r\n$3\r\nset\r\n$1\r\na\r\n$1\r\nbXX", b"*1\r\n$-1\r\n", b"*1\r\n+PING\r\n",
     b"*1\r\n:5\r\n", b"*01\r\n$4\r\nPING\r\n", b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$99999999999\r\n", b"*x\r\n", b"$3\r\n",
-    b"*5000\r\n$1\r\n",
+    b"*5000\r\n$1\r\n", b"set a 7\r\nGET a\r\nPING\r\nping\r\nping x\r\n", b"SET  a 7\r\n", b" GET a\r\n", b"GET a\n",
+    b"GET \"a\"\r\n", b"MGET a b c d e f g h i j\r\n", b"GET a \r\n", b"ECHO \xff\r\n", b"PING\rx\r\n", b"PING",
     b"*3\r\n$3\r\nSeT\r\n$1\r\nk\r\n$2\r\nvv\r\n", b"*2\r\n$3\r\nGET\r\n*1\r\n$1\r\na\r\n", b"*1025\r\n",
 ]  # fmt: skip
 
