@@ -187,13 +187,14 @@ def _window(options: _Options, count: int) -> tuple[int, int]:
 def _arranged(tx: Tx, argv: list[bytes], options: _Options) -> list[bytes]:
     """The members that LIMIT asks for, in order."""
     value = tx.lookup(argv[1])
-    tx.lookups += argv[0].upper() != b"SORT_RO"
+    reads_only = argv[0].upper() == b"SORT_RO"
+    tx.lookups += not reads_only
     if value is None:
         tx.missed(argv[1])
         return []
     members = value_types.of(value).members
     if members is None:
-        tx.lookups += argv[0].upper() == b"SORT_RO"
+        tx.lookups += reads_only
         raise CommandError(WRONG_TYPE)
     count = len(value)
     start, stop = _window(options, count)
@@ -206,7 +207,11 @@ def _arranged(tx: Tx, argv: list[bytes], options: _Options) -> list[bytes]:
             return members(value, start, stop)
         else:
             return members(value, count - stop, count - start)[::-1]
-    return _sort(tx, members(value, 0, count), options)[start:stop]
+    try:
+        return _sort(tx, members(value, 0, count), options)[start:stop]
+    except CommandError:
+        tx.lookups += reads_only  # the key was found although the call fails
+        raise
 
 
 def _run(tx: Tx, argv: list[bytes], options: _Options) -> list[bytes | bytearray | None]:
