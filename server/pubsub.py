@@ -59,6 +59,14 @@ def count_of(client: Client, kind: int) -> int:
     return 0 if client.subscriptions is None else len(client.subscriptions.names[kind])
 
 
+def listened_to(client: Client) -> tuple[list[bytes], list[bytes]]:
+    """The patterns, and the channels of both sorts, that a client has subscribed to."""
+    if client.subscriptions is None:
+        return [], []
+    channels, patterns, shards = client.subscriptions.names
+    return list(patterns), [*channels, *shards]
+
+
 class PubSub:
     """The registry.  ``on_audience``: called when somebody listens to channels or patterns who did not, or nobody."""
 

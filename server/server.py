@@ -38,6 +38,7 @@ from perdure.server.engine import Engine
 from perdure.server.log_gate import LogGate, NoLogWriter
 from perdure.server.logfile import Log as LogFile
 from perdure.server.options import BY_NAME
+from perdure.server.pubsub import listened_to
 from perdure.server.stats import Stats
 from perdure.server.tx import ServerTx
 from perdure.store import errors
@@ -105,6 +106,7 @@ class Server:
         self.engine.state |= LOADING
         self.durable_waits = DurableWaits(self)
         self.acl = Acl(self)
+        self.acl.subscriptions = listened_to
         self.reader: Any = None
         self.new_reader()
         self.stop: Callable[[str, int], None] = lambda reason, status: None

@@ -47,7 +47,7 @@ from perdure.store.command import find
 from perdure.store.database import Keyspace
 from perdure.wal.executor import Executor, InlineExecutor, ManualExecutor
 from perdure.wal.recovery import mend
-from perdure.wal.simulated import Call, SimulatedCrash, SimulatedFilesystem
+from perdure.wal.simulated import Call, SimulatedFilesystem
 from perdure.wal.writer import LogWriter
 
 DATABASES = 4
@@ -310,8 +310,7 @@ class Life:
         self.by_client: dict[int, FakeClient] = {}
         self.clients: list[FakeClient] = []
         self.listener: Listener | None = None
-        self.said: list[bytes] = []
-        """Channels to which the unit that runs has published."""
+        self.said: list[bytes] = []  # channels to which the unit that runs has published
         self.changed: dict[tuple[int, bytes], int] = {}
         """The state in which each key changed last."""
         self.epoch = 0
@@ -458,10 +457,15 @@ class Life:
         assert self.writer is not None
         self.writer.tick()
         self.look()
+        self.expire()
+        self.turn()
+
+    def expire(self) -> None:
+        """A round of active expiry."""
+        assert self.writer is not None
         self.server._expire()
         self.note_state()
         self._note_messages(0, self.writer.policy == "always", self.epoch)
-        self.turn()
 
     def run_job(self, rng: random.Random) -> None:
         """One of the log's slow calls ends."""
@@ -594,6 +598,3 @@ def slow_syncs(clock: StandingClock, rng: random.Random, others: Callable[[Call]
 
 def random_executor(rng: random.Random) -> Executor:
     return InlineExecutor() if rng.random() < 0.4 else ManualExecutor()
-
-
-__all__ = ["Crashes", "FakeClient", "Life", "Promise", "SimulatedCrash", "judge", "random_step", "time_of"]

@@ -154,7 +154,7 @@ def test_memory_never_changes_before_the_log_has_accepted_the_record(
             shadow.catch_up()
             if number % 7 == 0:
                 clock.advance(0.2)
-                life.server._expire()
+                life.expire()
                 shadow.catch_up()
             life.turn()
         assert shadow.records > 1000

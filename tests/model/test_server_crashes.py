@@ -26,7 +26,6 @@ from server_model import (
     Crashes,
     Life,
     Promise,
-    SimulatedCrash,
     judge,
     random_executor,
     random_step,
@@ -36,7 +35,7 @@ from server_model import (
 )
 
 from perdure.wal.executor import InlineExecutor, ManualExecutor
-from perdure.wal.simulated import MUTATING, Call, Fault, SimulatedFilesystem, When
+from perdure.wal.simulated import MUTATING, Call, Fault, SimulatedCrash, SimulatedFilesystem, When
 
 SWEEP = os.environ.get("PERDURE_SWEEP", "")
 SEEDS = {"1": 200, "full": 4000}.get(SWEEP, 40)

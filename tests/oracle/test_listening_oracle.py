@@ -327,6 +327,22 @@ def test_clients_are_killed_by_type(both: Both, kind: str) -> None:
     assert told[0]["a"].endswith(b"<closed>") is (kind == "pubsub")
 
 
+RIGHTS = (
+    "a ACL SETUSER u on >p ~* +@all resetchannels &news.* &exact; b AUTH u p; b SUBSCRIBE news.x; "
+    "b SUBSCRIBE exact other; b PSUBSCRIBE news.*; b PSUBSCRIBE news*; b SSUBSCRIBE other; b SSUBSCRIBE exact; "
+    "b RESET; b AUTH u p|PUBLISH other x|PUBLISH news.x 1|SPUBLISH other 1|SPUBLISH exact 1|PUBSUB CHANNELS; "
+    "b MULTI|PUBLISH other 1|EXEC; c AUTH u p|SUBSCRIBE exact; d AUTH u p|PSUBSCRIBE news.*; "
+    "e AUTH u p|SSUBSCRIBE news.a; a ACL SETUSER u resetchannels &news.*; a PUBSUB NUMSUB exact; "
+    "a ACL SETUSER u &more; "
+    "a ACL SETUSER u resetchannels; a PUBSUB NUMPAT; a ACL DELUSER u; a ACL SETUSER default resetchannels allchannels"
+)
+
+
+def test_rights_to_channels_are_stocks(both: Both) -> None:
+    """Who may not listen any more is closed."""
+    assert_same_talk(both, RIGHTS)
+
+
 # ---- where we are not stock, on purpose ----------------------------------------------
 
 

@@ -205,6 +205,7 @@ def test_nobody_knows_who_wrote_the_batch_in_which_the_log_became_slow(room: Roo
 def test_events_wait_for_the_batch_with_the_change(room: Room) -> None:
     room.engine.notifications.configure("KA")
     listener, me = room.guest("SUBSCRIBE __keyspace@0__:k"), room.guest("SET k 1 PX 100")
+    listener.take()
     room.be_slow()
     room.clock.advance(0.2)
     room.server._expire()
