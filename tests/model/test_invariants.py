@@ -361,6 +361,8 @@ def test_a_write_that_the_log_refuses_changes_nothing(name: bytes) -> None:
             life.turn()
             if server.engine.waits:
                 client = FakeClient(life)
+            while server.tx.records:  # who waited was served, and has logged that
+                life.turn()
             good = server.tx.sink
             server.tx.sink = RefusesAll()
             client.replies.clear()
