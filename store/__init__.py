@@ -29,6 +29,10 @@ nothing (LOG-FIRST, REFUSE-WHOLE).
 ``stream_nodes``   runs of entries, cut where stock cuts its own
 ``stream_groups``  groups of consumers and what they have pending
 ``stream_ids``     ids of entries
+``zset_value``     the value of a sorted set
+``score_order``    pairs of score and member in order
+``warm``           which small values are unpacked
+``geohash``        places on the globe as numbers, and which of them are near
 ``expiry``         the step of active expiry
 ``field_deadlines``  when the fields of one hash expire
 ``field_expiry``   hash fields that have expired go

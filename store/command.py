@@ -150,7 +150,7 @@ class Command:
         """Those of ``keys`` that the command line can change: not the sources of COPY and SUNIONSTORE."""
         specs = self.key_specs
         if all("RO" not in spec.flags for spec in specs) or any(
-            spec.begin[0] != "index" or spec.find[0] != "range" for spec in specs
+            "RO" not in spec.flags and (spec.begin[0] != "index" or spec.find[0] != "range") for spec in specs
         ):
             return self.keys(argv)
         found: list[bytes] = []

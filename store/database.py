@@ -29,8 +29,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from perdure.store import value_types
 from perdure.store.deadlines import Deadlines
 from perdure.store.key_order import KeyOrder
+from perdure.store.warm import Warm
+
+_BIG_VALUE = 4096
+"""A value with more members is freed bit by bit."""
 
 
 class Clock(Protocol):
@@ -184,18 +189,21 @@ class Keyspace:
 
     Emptying puts a new, empty ``Database`` in the old one's place and the old one on
     ``garbage``, which the owner frees a bit at a time (``free_some``): dropping a
-    million values at once would hold the loop.
+    million values at once would hold the loop.  So would dropping one value of a million
+    members: its parts go the same way (``discard``).
+
+    ``warm`` has the small values that are unpacked at the moment (``store.warm``).
 
     ``clock`` is whose time it goes by: that of the ``Tx`` that came last, or that the
     owner put back in its place (a log is replayed by one of its own).
     """
 
-    __slots__ = ("clock", "databases", "garbage")
+    __slots__ = ("clock", "databases", "garbage", "warm")
 
     def __init__(self, count: int = 16) -> None:
         self.databases = [Database() for _ in range(count)]
-        self.garbage: list[Any] = []
-        """What has a length and ``popitem``."""
+        self.garbage: list[dict[bytes, Any] | list[Any]] = []
+        self.warm = Warm()
         self.clock: Clock = NoClock()
 
     def flush(self, index: int) -> None:
@@ -220,17 +228,32 @@ class Keyspace:
     def free_some(self, count: int) -> bool:
         """Free about ``count`` values of what was flushed; False when nothing is left."""
         while self.garbage and count > 0:
-            old = self.garbage[-1]
-            if isinstance(old, Database):
+            at = len(self.garbage) - 1
+            old = self.garbage[at]
+            some = min(count, len(old))
+            count -= some
+            if isinstance(old, list):
+                del old[len(old) - some :]
+            elif isinstance(old, Database):
                 old.expires.clear()
                 old.member_expires.clear()
                 old.order = KeyOrder()
-            for _ in range(min(count, len(old))):
-                old.popitem()
-                count -= 1
+                for _ in range(some):
+                    value = old.popitem()[1]
+                    if value.__class__ is not bytes:
+                        self.discard(value)
+            else:
+                for _ in range(some):
+                    old.popitem()
             if not old:
-                self.garbage.pop()
+                del self.garbage[at]
         return bool(self.garbage)
+
+    def discard(self, value: Any) -> None:
+        """Free a value that no key has any more: a big one bit by bit (``free_some``)."""
+        parts = value_types.of(value).parts
+        if parts is not None and len(value) > _BIG_VALUE:
+            self.garbage += parts(value)
 
     def key_count(self) -> int:
         """Keys in all databases."""

@@ -118,11 +118,59 @@ FIELD_COUNT_WRONG = b"ERR The `numfields` parameter must match the number of arg
 NEGATIVE_EXPIRE = b"ERR invalid expire time, must be >= 0"
 
 
-# ---- sets, sorted sets, SORT -------------------------------------------------------
+# ---- sets, SORT --------------------------------------------------------------------
 
 NUMKEYS_TOO_MANY = b"ERR Number of keys can't be greater than number of args"
 LIMIT_NEGATIVE = b"ERR LIMIT can't be negative"
 SCORES_NOT_DOUBLES = b"ERR One or more scores can't be converted into double"
+
+
+# ---- sorted sets ---------------------------------------------------------------
+
+ZADD_NX_AND_XX = b"ERR XX and NX options at the same time are not compatible"
+ZADD_GT_LT_NX = b"ERR GT, LT, and/or NX options at the same time are not compatible"
+ZADD_INCR_PAIRS = b"ERR INCR option supports a single increment-element pair"
+SCORE_NAN = b"ERR resulting score is not a number (NaN)"
+SCORE_RANGE = b"ERR min or max is not a float"
+LEX_RANGE = b"ERR min or max not valid string range item"
+LIMIT_WITHOUT_RANGE = b"ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
+WITHSCORES_BY_LEX = b"ERR syntax error, WITHSCORES not supported in combination with BYLEX"
+WEIGHT_NOT_A_FLOAT = b"ERR weight value is not a float"
+
+
+def no_input_key(name: bytes) -> bytes:
+    """``name`` is the command in lower case."""
+    return b"ERR at least 1 input key is needed for '%b' command" % name
+
+
+# ---- geo -----------------------------------------------------------------------
+
+UNKNOWN_UNIT = b"ERR unsupported unit provided. please use M, KM, FT, MI"
+RADIUS_NOT_NUMERIC = b"ERR need numeric radius"
+RADIUS_NEGATIVE = b"ERR radius cannot be negative"
+WIDTH_NOT_NUMERIC = b"ERR need numeric width"
+HEIGHT_NOT_NUMERIC = b"ERR need numeric height"
+BOX_NEGATIVE = b"ERR height or width cannot be negative"
+MEMBER_NOT_DECODED = b"ERR could not decode requested zset member"
+GEO_COUNT_NOT_POSITIVE = b"ERR COUNT must be > 0"
+ANY_WITHOUT_COUNT = b"ERR the ANY argument requires COUNT argument"
+GEOSEARCHSTORE_WITH = b"ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options"
+GEORADIUS_STORE_WITH = b"ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options"
+
+
+def invalid_place(longitude: float, latitude: float) -> bytes:
+    """Not on the map that geohashes cover."""
+    return b"ERR invalid longitude,latitude pair %f,%f" % (longitude, latitude)
+
+
+def geo_centre_needed(name: bytes) -> bytes:
+    """``name`` is the command as the client wrote it."""
+    return b"ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for %b" % name
+
+
+def geo_shape_needed(name: bytes) -> bytes:
+    """``name`` is the command as the client wrote it."""
+    return b"ERR exactly one of BYRADIUS and BYBOX can be specified for %b" % name
 
 
 # ---- strings -------------------------------------------------------------------

@@ -247,7 +247,11 @@ def _plain_expiring(value: ExpiringHash) -> Any:
     return (fields, frozenset(value.deadlines.by_field.items())) if value.deadlines.by_field else fields
 
 
-value_types.register(Hash, ValueType(b"hash", _copy, _encoding, _rebuild, _plain))
+def _parts(value: Hash) -> list[Any]:
+    return [value]
+
+
+value_types.register(Hash, ValueType(b"hash", _copy, _encoding, _rebuild, _plain, parts=_parts))
 value_types.register(
     ExpiringHash,
     ValueType(
@@ -256,6 +260,7 @@ value_types.register(
         _encoding_expiring,
         _rebuild_expiring,
         _plain_expiring,
+        parts=_parts,
         first_deadline_ms=lambda value: value.deadlines.first_ms() if value.deadlines.by_field else None,
     ),
 )

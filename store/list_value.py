@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from perdure.store import value_types
 from perdure.store.list_blocks import (
@@ -509,22 +510,6 @@ class List:
         assert bool(self.tail) == bool(self.tail_sizes)
 
 
-class Remains:
-    """What is left of a big list that no key has any more: freed a block at a time (``Keyspace.free_some``)."""
-
-    __slots__ = ("blocks",)
-
-    def __init__(self, value: List) -> None:
-        self.blocks = value.middle_blocks()
-
-    def __len__(self) -> int:
-        return len(self.blocks)
-
-    def popitem(self) -> None:
-        """Free a block."""
-        self.blocks.pop()
-
-
 def _copy(value: List) -> List:
     twin = List()
     twin.head, twin.head_sizes = value.head, value.head_sizes
@@ -552,4 +537,8 @@ def _rebuild(key: bytes, value: List) -> Iterator[list[bytes]]:
         yield line
 
 
-value_types.register(List, ValueType(b"list", _copy, _encoding, _rebuild, tuple, List.elements))
+def _parts(value: List) -> list[Any]:
+    return [list(value.middle_blocks())]
+
+
+value_types.register(List, ValueType(b"list", _copy, _encoding, _rebuild, tuple, members=List.elements, parts=_parts))

@@ -93,6 +93,50 @@ def parse_double(text: bytes, error: bytes = NOT_A_FLOAT) -> float:
     return value
 
 
+PLAIN = b"0123456789.-"
+PLAIN_CHARS = 300
+"""Of so few of these characters ``float`` reads what strtod does, without overflow or underflow."""
+_BLANKS = b" \t\n\v\f\r"
+
+
+def parse_score(text: bytes, error: bytes = NOT_A_FLOAT) -> float:
+    """As ``parse_double``, quickly where there is nothing but digits, a point and a sign, which is nearly always."""
+    if len(text) < PLAIN_CHARS and not text.strip(PLAIN):
+        try:
+            return float(text)
+        except ValueError:
+            raise CommandError(error) from None
+    return parse_double(text, error)
+
+
+def read_c_double(text: bytes) -> float | None:
+    """A double as C code reads it that asks strtod only where it stopped: never NaN.
+
+    Text ends at a NUL byte, may begin with blanks, and nothing at all is 0; what is too
+    large is infinite, what is too small 0.
+    """
+    if len(text) < PLAIN_CHARS and not text.strip(PLAIN):
+        try:
+            return float(text)
+        except ValueError:
+            return None if text else 0.0
+    text = text.partition(b"\0")[0]
+    if not text:
+        return 0.0
+    text = text.lstrip(_BLANKS)
+    if _DECIMAL.match(text):
+        return float(text)
+    match = _INFINITE.match(text)
+    if match is not None:
+        return float("-inf") if match[1] == b"-" else float("inf")
+    if not _HEXADECIMAL.match(text):
+        return None
+    try:
+        return float.fromhex(text.decode())
+    except OverflowError:
+        return float("-inf") if text.startswith(b"-") else float("inf")
+
+
 def print_double(value: float) -> bytes:
     """A double as replies have it: up to 17 significant digits, ``inf`` and ``-inf``."""
     return b"%.17g" % value

@@ -222,9 +222,13 @@ def _plain(value: AnySet) -> Any:
     return frozenset(value.members())
 
 
+def _parts(value: AnySet) -> list[Any]:
+    return [value] if isinstance(value, Set) else []
+
+
 def _slice(value: AnySet, start: int, stop: int) -> list[bytes]:
     return value.members()[start:stop]
 
 
 for _class in (Set, IntSet):
-    value_types.register(_class, ValueType(b"set", _copy, _encoding, _rebuild, _plain, members=_slice))
+    value_types.register(_class, ValueType(b"set", _copy, _encoding, _rebuild, _plain, members=_slice, parts=_parts))

@@ -10,7 +10,7 @@ SETRANGE), which makes repeated changes O(what changed).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,9 @@ class ValueType:
         the type's own order
     first_deadline_ms
         for a type whose members expire: the earliest unix ms at which one of a value's does, if any does
+    parts
+        the dicts and lists that hold a value which no key has any more, so that a big one
+        can be freed bit by bit; None where nothing is ever big
     """
 
     name: bytes
@@ -48,6 +51,7 @@ class ValueType:
     plain: Callable[[Any], Any]
     members: Callable[[Any, int, int], list[bytes]] | None = None
     first_deadline_ms: Callable[[Any], int | None] | None = None
+    parts: Callable[[Any], Iterable[Any]] | None = None
 
 
 _TYPES: dict[type, ValueType] = {}

@@ -199,6 +199,10 @@ READ_PLAIN: dict[bytes, tuple[Callable[[bytes], Argv], Callable[[Any], Any]]] = 
     b"string": (lambda key: [b"GET", key], lambda reply: reply),
     b"set": (lambda key: [b"SMEMBERS", key], frozenset),
     b"list": (lambda key: [b"LRANGE", key, b"0", b"-1"], tuple),
+    b"zset": (
+        lambda key: [b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"],
+        lambda reply: frozenset(zip(reply[::2], map(float, reply[1::2]), strict=True)),
+    ),
     b"hash": (lambda key: [b"HGETALL", key], lambda reply: frozenset(zip(reply[::2], reply[1::2], strict=True))),
 }
 LOOSE: dict[bytes, Callable[[Any], Any]] = {}

@@ -38,7 +38,7 @@ def same_page(argv: Argv, theirs: Any, ours: Any) -> bool:
         return bool(theirs == ours)
     if theirs[1][0][1] != b"0" or ours[1][0][1] != b"0":
         return theirs[1][0][0] == ours[1][0][0] and theirs[1][1][0] == ours[1][1][0]
-    same = same_pairs if argv[0].upper() == b"HSCAN" else same_unordered
+    same = same_pairs if argv[0].upper() in (b"HSCAN", b"ZSCAN") else same_unordered
     return same(argv, theirs[1][1], ours[1][1])
 
 

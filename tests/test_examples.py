@@ -18,6 +18,14 @@ SAID = {
         "stale one: {'product': 'teapot', 'price': 35}",
         "99 hits, 1 stale-hits, 2 misses",
     ],
+    "leaderboard.py": [
+        "today: 1. mallory (900), 2. ada (45), 3. grace (45)",
+        "without the cheater: 1. ada (45), 2. grace (45), 3. linus (10), 4. edsger (10)",
+        "around linus: 2. grace (45), 3. linus (10), 4. edsger (10)",
+        "at least 20 points: 2",
+        "the week: 1. grace (95), 2. ada (45)",
+        "nobody is nowhere: []",
+    ],
     "session_store.py": [
         "the old cookie is worth nothing: None",
         "'user': 'ada'",

@@ -10,6 +10,8 @@ from perdure.store.commands import (
     consumer_groups,
     counters,
     expiry,
+    geo,
+    geo_search,
     hash_expiry,
     hash_pages,
     hashes,
@@ -30,6 +32,11 @@ from perdure.store.commands import (
     streams,
     string_edits,
     strings,
+    zset_algebra,
+    zset_pages,
+    zset_pops,
+    zset_ranges,
+    zsets,
 )
 
 __all__ = [
@@ -39,6 +46,8 @@ __all__ = [
     "consumer_groups",
     "counters",
     "expiry",
+    "geo",
+    "geo_search",
     "hash_expiry",
     "hash_pages",
     "hashes",
@@ -59,4 +68,9 @@ __all__ = [
     "streams",
     "string_edits",
     "strings",
+    "zset_algebra",
+    "zset_pages",
+    "zset_pops",
+    "zset_ranges",
+    "zsets",
 ]

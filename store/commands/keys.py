@@ -21,14 +21,10 @@ from perdure.store.errors import (
     CommandError,
 )
 from perdure.store.events import GENERIC, NEW
-from perdure.store.list_value import List, Remains
 from perdure.store.numbers import parse_integer
 from perdure.store.patterns import matcher
 from perdure.store.resp import OK, ONE, ZERO, bulk, bulk_array, encode, integer, require_bytes, simple
 from perdure.store.tx import Tx
-
-_BIG_VALUE = 4096
-"""A value with more members, or blocks of them, is freed bit by bit."""
 
 _RANDOM_TRIES = 100
 _INT_MAX = (1 << 31) - 1
@@ -50,12 +46,9 @@ def _two_keys(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[KeySpec,
 
 
 def dispose(tx: Tx, value: Any) -> None:
-    """Free a value that no key has any more: a big one bit by bit (``Keyspace.free_some``)."""
-    if isinstance(value, dict):
-        if len(value) > _BIG_VALUE:
-            tx.keyspace.garbage.append(value)
-    elif value.__class__ is List and value.middle is not None and len(value.middle) > _BIG_VALUE:
-        tx.keyspace.garbage.append(Remains(value))
+    """Free a value that a key had until now, if it had one: a big one bit by bit (``Keyspace.free_some``)."""
+    if value is not None and value.__class__ is not bytes:
+        tx.keyspace.discard(value)
 
 
 # ---- deleting and looking ----------------------------------------------------------

@@ -37,6 +37,7 @@ from perdure.store.numbers import parse_integer, read_double, read_long_double
 from perdure.store.resp import ZERO, array_head, bulk, encode, integer
 from perdure.store.set_value import IntSet, Set
 from perdure.store.tx import NoLog, Tx
+from perdure.store.zset_value import ZSet
 
 _BLANKS = b" \t\n\v\f\r"
 _PLAIN_DIGITS = 300
@@ -196,6 +197,8 @@ def _arranged(tx: Tx, argv: list[bytes], options: _Options) -> list[bytes]:
     if members is None:
         tx.lookups += reads_only
         raise CommandError(WRONG_TYPE)
+    if value.__class__ is ZSet:
+        value.make_big()
     count = len(value)
     start, stop = _window(options, count)
     if not options.sorts:

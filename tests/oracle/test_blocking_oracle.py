@@ -263,6 +263,32 @@ DIALOGS = {
     "watching who waits": "1 WATCH a; 2! BLPOP a 0; 3 RPUSH a x; 2<; 1 MULTI; 1 PING; 1 EXEC; 1 LLEN a",
     "a skipped answer": "1 PING; 1~ CLIENT REPLY SKIP; 1! BLPOP a 0; 2 RPUSH a x; 1 PING 2; 2 LLEN a",
     "no answers": "1~ CLIENT REPLY OFF; 1! BLPOP a 0; 1~ CLIENT REPLY ON; 2 RPUSH a x; 1<; 1 PING; 2 LLEN a",
+    "a sorted set wakes": (
+        "1! BZPOPMIN a 0; 2 ZADD a 2 x 1 y; 1<; 1! BZPOPMAX b 0; 2 ZADD b 1 x 2 y; 1<; 2 ZRANGE a 0 -1; "
+        "1! BZMPOP 0 2 c d MAX COUNT 5; 2 ZINCRBY c 5 z; 1<; 2 ZCARD b; 2 EXISTS c"
+    ),
+    "sorted sets serve who came first": (
+        "1! BZPOPMIN a 0; 2! BZPOPMAX a 0; 3! BZMPOP 0 1 a MIN COUNT 2; 4 ZADD a 1 p 2 q 3 r 4 s 5 t; 1<; 2<; 3<; "
+        "4 ZRANGE a 0 -1; 1! BZPOPMIN z y 0; 4 MULTI; 4 ZADD y 1 p; 4 ZADD z 1 q; 4 EXEC; 1<; 4 ZCARD y; 4 ZCARD z"
+    ),
+    "made by other commands": (
+        "1! BZPOPMIN a 0; 2 ZADD b 1 x 2 y; 2 ZUNIONSTORE a 1 b; 1<; 1! BZPOPMAX c 0; 2 ZRANGESTORE c b 0 -1; 1<; "
+        "1! BZPOPMIN d 0; 2 GEOADD d 13 38 p; 1<; 1! BZPOPMIN e 0; 2 RENAME b e; 1<; 1! BZPOPMIN f 0; 2 COPY e f; 1<; "
+        "1! BZPOPMIN g 0; 2 GEOADD h 13 38 p 13.1 38 q; 2 GEOSEARCHSTORE g h FROMMEMBER p BYRADIUS 90 km; 1<"
+    ),
+    "sorted sets and lists under one key": (
+        "1! BZPOPMIN a 0; 2! BLPOP a 0; 3 RPUSH a x; 2<; 3 ZADD a 1 m; 1<; 1! BZPOPMIN a 0; 3 SET a x; 3 DEL a; "
+        "3 ZADD a 1 m 2 n; 1<; 3 ZCARD a; 3 SET s x; 1 BZPOPMIN n s 0; 1 BZMPOP 0 2 n s MIN; 1 BZPOPMAX a s 0"
+    ),
+    "nobody waits for a sorted set inside of a transaction": (
+        "1 MULTI; 1 BZPOPMIN a 0; 1 BZPOPMAX a b 0; 1 BZMPOP 0 1 a MIN; 1 ZADD a 1 x; 1 BZPOPMIN a 0; 1 EXEC; "
+        "1 HELLO 3; 1 MULTI; 1 BZPOPMIN a 0; 1 BZMPOP 0 1 a MIN; 1 ZADD a 1 x 2 y; 1 BZMPOP 0 1 a MIN; "
+        "1 BZPOPMAX a 0; 1 EXEC"
+    ),
+    "time passes without a sorted set": (
+        "1 BZPOPMIN a 0.001; 1 BZPOPMAX a b 0.01; 1 BZMPOP 0.001 1 a MIN; 1 HELLO 3; 1 BZPOPMIN a 0.001; "
+        "1 BZMPOP 0.001 2 a b MAX; 1! BZPOPMIN a 0; 2 CLIENT UNBLOCK #1 ERROR; 1<"
+    ),
     "a sorted list": "1! BLPOP a 0; 2 RPUSH b 3 1 2; 2 SORT b STORE a; 1<; 2 LRANGE a 0 -1",
 }
 
@@ -302,7 +328,9 @@ def test_what_was_waited_for_is_logged_as_stock_logs_it(both: Both) -> None:
         "1! BLPOP q 0; 2! BRPOP q 0; 3! BLMPOP 0 1 q LEFT COUNT 9; 4 RPUSH q 1 2 3 4; 1<; 2<; 3<; "
         "1! blmove q r left right 0; 2! BRPOPLPUSH r q 0; 3! BLMPOP 0 2 z q RIGHT; 4 RPUSH q 5; 1<; 2<; 3<; "
         "4 RPUSH q 6 7 8 9 10; 1 BLPOP q 0; 1 BRPOP q 0; 1 BLMOVE q r RIGHT LEFT 0; 1 BRPOPLPUSH q r 0; "
-        "1 BLMPOP 0 1 q LEFT; 1 LMPOP 2 q r LEFT COUNT 10; 1 BLPOP r 0.001"
+        "1 BLMPOP 0 1 q LEFT; 1 LMPOP 2 q r LEFT COUNT 10; 1 BLPOP r 0.001; "
+        "1! BZPOPMIN z 0; 2! BZMPOP 0 1 z MAX COUNT 2; 4 ZADD z 1 a 2 b 3 c 4 d; 1<; 2<; 1 BZPOPMAX z 0; "
+        "4 ZADD z 1 a 2 b; 1 ZMPOP 2 y z MIN COUNT 9; 1 BZPOPMIN z 0.001"
     )
     counts = [len(logged(server)) for server in both]
     assert_alike(both, dialog)

@@ -21,6 +21,8 @@ NOT_IN_STOCK = dict.fromkeys(NEWER_COMMANDS, "of a later version") | {
 }
 COMMANDS = [entry for entry in every_command() if entry.name not in NOT_IN_STOCK]
 DOC_FACTS = (b"since", b"group", b"doc_flags", b"deprecated_since")
+OLDER_ARITY = {b"zrank": 3, b"zrevrank": 3}
+"""What stock says of commands that newer versions give another argument."""
 UNORDERED_INFO = (2, 6, 7, 8)
 """Members of a command's information that are sets: flags, ACL categories, tips, key specifications."""
 NO_ARGUMENTS = {b"COMMAND|GETKEYS", b"COMMAND|GETKEYSANDFLAGS", b"DEBUG"}
@@ -49,6 +51,8 @@ def without_notes(node: Any) -> Any:
 def sorted_info(node: Any) -> Any:
     """A command's information, sets sorted, its subcommands (another list in every server) left out."""
     kind, members = without_notes(node)
+    members = [(b":", b"%d" % OLDER_ARITY.get(members[0][1], int(members[1][1]))) if i == 1 else part
+               for i, part in enumerate(members)]  # fmt: skip
     out = [
         (part[0], sorted(part[1], key=repr)) if i in UNORDERED_INFO else part for i, part in enumerate(members[:9])
     ]

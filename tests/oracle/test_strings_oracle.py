@@ -200,6 +200,7 @@ def test_doubles_by_the_thousand(stock: Oracle) -> None:
             assert (value is None) == added.startswith(b"-"), text[:100]
             if value is not None:
                 assert score.split(b"\r\n")[1] == print_double(value), text[:100]
+    stock(b"CONFIG", b"SET", b"zset-max-listpack-entries", b"128")
 
 
 def test_common_subsequences(stock: Oracle) -> None:

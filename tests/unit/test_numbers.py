@@ -16,8 +16,10 @@ from perdure.store.numbers import (
     add_long_doubles,
     parse_double,
     parse_integer,
+    parse_score,
     print_double,
     print_long_double,
+    read_c_double,
     read_double,
     read_integer,
     read_long_double,
@@ -112,3 +114,41 @@ def test_the_largest_long_double_is_printed_in_full_and_not_exceeded() -> None:
 @pytest.mark.parametrize("text", [b"1e999999999999999999", b"0x1p999999999999", b"1" * 5120, b"1e-99999999999", b"nan"])
 def test_a_hostile_number_costs_nothing(text: bytes) -> None:
     assert read_long_double(text) is None
+
+
+# ---- scores and their bounds ---------------------------------------------------------
+
+
+NEARLY = st.text("0123456789.-+eEx_ ", max_size=8).map(str.encode)
+
+
+@given(st.one_of(st.floats(allow_nan=False).map(lambda x: b"%.17g" % x), NEARLY, st.binary(max_size=6)))
+def test_the_quick_way_to_read_a_score_reads_what_the_other_does(text: bytes) -> None:
+    value = read_double(text)
+    if value is None:
+        with pytest.raises(CommandError):
+            parse_score(text)
+    else:
+        assert print_double(parse_score(text)) == print_double(value)
+
+
+@pytest.mark.parametrize("text", [b"1" * 299, b"1" * 400, b"0.%b1" % (b"0" * 297), b"0.%b1" % (b"0" * 400), b"-" * 9])
+def test_long_scores_are_read_as_by_the_other_way(text: bytes) -> None:
+    value = read_double(text)
+    if value is None:
+        with pytest.raises(CommandError):
+            parse_score(text)
+    else:
+        assert parse_score(text) == value
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    (b"", 0.0), (b"\x00abc", 0.0), (b"5\x00abc", 5.0), (b" \t5", 5.0), (b"1e400", float("inf")),
+    (b"-1e400", float("-inf")), (b"1e-400", 0.0), (b"+inf", float("inf")), (b"-Infinity", float("-inf")),
+    (b"0x10", 16.0), (b"0x1p9999", float("inf")), (b"-0x1p9999", float("-inf")), (b" ", None), (b"5 ", None),
+    (b"nan", None), (b"x", None), (b"-", None), (b"1-2", None), (b"1_0", None), (b"(5", None),
+    (b"1" * 400, float("inf")),
+])  # fmt: skip
+def test_bounds_of_scores_are_read_as_c_reads_them(text: bytes, value: float | None) -> None:
+    """``tests/oracle`` compares with stock."""
+    assert read_c_double(text) == value
