@@ -42,6 +42,7 @@ from perdure.server.client import (
     MONITORING,
     NEEDS_AUTH,
     NO_TOUCH,
+    MONITORED,
     OBSERVED,
     PAUSED,
     POSTPONED,
@@ -195,6 +196,8 @@ class Engine:
             if entry is not None:
                 entry.rejected_calls += 1
                 if entry.name == b"EXEC":
+                    if self.state & MONITORED:
+                        self.monitors.feed(entry, argv)  # as stock: it has ended a transaction
                     self.server.discard_transaction(client)
                     text = errors.exec_aborted(text)
             self.stats.count_error(text)
