@@ -4,7 +4,8 @@
            ``hash-max-listpack-entries``, or a field or value longer than
            ``hash-max-listpack-value``; it never turns small again
 ``order``  the fields' order for HSCAN and HRANDFIELD, made when one of them first
-           needs it and kept up from then on; None before
+           needs it and kept up from then on; None before.  Only a hash of very many
+           fields (``MANY_FIELDS``) has it at once: to make it later would hold the loop
 
 Who adds or removes fields tells ``order``; who writes tells ``grown``.
 
@@ -39,6 +40,7 @@ MAX_VALUE = "hash-max-listpack-value"
 value_types.DEFAULT_LIMITS[MAX_ENTRIES] = 512
 value_types.DEFAULT_LIMITS[MAX_VALUE] = 64
 
+MANY_FIELDS = 1 << 16
 _REBUILD_FIELDS = 64
 _REBUILD_BYTES = 1 << 20
 _TRIES = 32
@@ -54,7 +56,7 @@ class Hash(dict[bytes, bytes]):
     def __init__(self, items: Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]] = ()) -> None:
         super().__init__(items)
         self.big = False
-        self.order: KeyOrder | None = None
+        self.order: KeyOrder | None = KeyOrder(self) if len(self) > MANY_FIELDS else None
 
     def grown(self, longest: int, limits: Limits) -> None:
         """A write has added fields or values of up to ``longest`` bytes to a hash that was not ``big``."""
@@ -68,6 +70,8 @@ class Hash(dict[bytes, bytes]):
         self[field] = value
         if self.order is not None:
             self.order.append(field)
+        elif len(self) > MANY_FIELDS:
+            self.ordered()
         return True
 
     def remove(self, field: bytes) -> None:

@@ -72,6 +72,14 @@ class Stream:
 
     __slots__ = ("added", "groups", "head", "last_id", "length", "max_deleted", "nodes")
 
+    def __bool__(self) -> bool:
+        """Unlike others, a stream may be empty and there."""
+        return True
+
+    def __len__(self) -> int:
+        """The number of entries."""
+        return self.length
+
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.head = 0
@@ -350,4 +358,8 @@ def _rebuild_pending(key: bytes, value: Stream, gone: set[int] | None) -> Iterat
                 ]  # fmt: skip
 
 
-value_types.register(Stream, ValueType(b"stream", _copy, _encoding, _rebuild, _plain))
+def _parts(value: Stream) -> list[Any]:
+    return [value.nodes, *(group.pending for group in value.groups.values())]
+
+
+value_types.register(Stream, ValueType(b"stream", _copy, _encoding, _rebuild, _plain, parts=_parts))

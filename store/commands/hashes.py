@@ -19,7 +19,7 @@ from perdure.store.errors import (
 )
 from perdure.store.events import GENERIC, HASH
 from perdure.store.field_expiry import drop_due
-from perdure.store.hash_value import MAX_ENTRIES, MAX_VALUE, ExpiringHash, Hash
+from perdure.store.hash_value import MANY_FIELDS, MAX_ENTRIES, MAX_VALUE, ExpiringHash, Hash
 from perdure.store.numbers import (
     INFINITE,
     INT64_MAX,
@@ -104,6 +104,8 @@ def _set_fields(tx: Tx, argv: list[bytes]) -> int:
         else:
             value.update(zip(argv[2::2], argv[3::2], strict=True))
         created += len(value)
+        if len(value) > MANY_FIELDS:
+            value.ordered()
     else:
         created = 0
         for at in range(2, len(argv), 2):
@@ -136,7 +138,7 @@ def hset(tx: Tx, argv: list[bytes]) -> bytes:
     _, key, field, content = argv
     db = tx.db
     value = db.get(key)
-    if value.__class__ is not Hash or key in db.expires or value.order is not None:
+    if value.__class__ is not Hash or key in db.expires:
         return integer(_set_fields(tx, argv))
     try:
         record = _join((_HSET, BULK_HEADS[len(key)], key, CRLF, BULK_HEADS[len(field)], field, CRLF,
@@ -147,6 +149,11 @@ def hset(tx: Tx, argv: list[bytes]) -> bytes:
     tx.log(record)
     created = field not in value
     value[field] = content
+    if created:
+        if value.order is not None:
+            value.order.append(field)
+        elif len(value) > MANY_FIELDS:
+            value.ordered()
     if not value.big:
         longest = limits[MAX_VALUE]
         value.big = len(content) > longest or len(field) > longest or len(value) > limits[MAX_ENTRIES]
