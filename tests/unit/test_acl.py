@@ -119,7 +119,7 @@ def test_a_script_may_what_its_caller_may(server: InProcess) -> None:
     assert reply.count(b"\r\nlua\r\n") == 2 and reply.count(b"$3\r\nkey\r\n") == 1
     assert server.server.acl.allows(client, get, [b"GET", b"b"])
     assert not server.server.acl.allows(client, get, [b"GET", b"a"])
-    assert server(b"ACL", b"LOG") == reply, "asking is no attempt"
+    assert server(b"ACL", b"LOG").count(b"reason") == reply.count(b"reason"), "asking is no attempt"
     server(b"ACL", b"SETUSER", b"default", b"+@all", b"allkeys")
 
 
