@@ -38,7 +38,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from perdure.server import failures
-from perdure.server.client import BLOCKED, TRACK_DIRTY, WAITED, Client
+from perdure.server.client import BLOCKED, BUSY, TRACK_DIRTY, WAITED, Client
 from perdure.server.touched import EVERY_DATABASE, touched
 from perdure.store import errors, resp
 from perdure.store.blocking import FOR_EVER, Retry
@@ -187,6 +187,8 @@ class Waits:
     def serve(self) -> None:
         """Ask those who wait for keys that are ready; called between commands, at the time of the last one."""
         engine = self.engine
+        if engine.state & BUSY:
+            return  # in the middle of a script, behind which this is called again
         tx = engine.tx
         client, need = tx.client, engine.need
         while self.ready:

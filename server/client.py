@@ -39,6 +39,8 @@ TRACKING = 1 << 10
 MONITORING = 1 << 11
 RESTRICTED = 1 << 15
 """Its user may not do everything, so it is looked at what each command does."""
+SUSPENDED = 1 << 20
+"""Its script takes long and runs in slices (``server.scripting``); what it sends meanwhile is kept."""
 # The server's:
 LOADING = 1 << 8
 TRACK_DIRTY = 1 << 9
@@ -47,6 +49,8 @@ NOTIFYING = 1 << 12
 """Somebody may listen to keyspace events (``server.notifications``)."""
 MONITORED = 1 << 13
 PAUSED = 1 << 14
+BUSY = 1 << 21
+"""A script takes long: everybody else is told so (``server.scripting``)."""
 # The server's, for writes only:
 WATCHED = 1 << 16
 LOG_REFUSES = 1 << 17
@@ -58,7 +62,7 @@ TRACKED = 1 << 19
 WRITES_ONLY = WATCHED | LOG_REFUSES | WAITED | TRACKED
 EVERYTHING = (1 << 24) - 1
 
-WAITING = BLOCKED | POSTPONED
+WAITING = BLOCKED | POSTPONED | SUSPENDED
 """It is not answered for now, and runs nothing."""
 OBSERVED = NOTIFYING | MONITORED | TRACKED
 """Others are told what a command did (``server.observers``)."""
@@ -72,6 +76,7 @@ class Client:
     __slots__ = (
         "address",
         "authenticated",
+        "caller",
         "connection",
         "created_s",
         "db_index",
@@ -107,6 +112,8 @@ class Client:
     def __init__(self, number: int, connection: Connection | None, now_s: float) -> None:
         self.id = number
         self.connection = connection
+        self.caller: Client | None = None
+        """Whose script it runs, for the one client that scripts' commands run for."""
         self.address = b""
         self.local_address = b""
         self.unix = False

@@ -44,11 +44,11 @@ import hiredis
 from perdure.server import failures, output_limits
 from perdure.server.bounded_reader import READERS_ARE_BOUNDED, announces_many, stands_between_requests
 from perdure.server.client import (
-    BLOCKED,
     CLOSING,
     NEEDS_AUTH,
     POSTPONED,
     REPLY_OFF,
+    SUSPENDED,
     TRACK_DIRTY,
     WAITING,
     Client,
@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more; close once its answers have gone."""
         self.eof = True
-        if not self.backlog or self.client.state & WAITING:
+        if not self.client.state & SUSPENDED and (not self.backlog or self.client.state & WAITING):
             self.close()
         return True
 
@@ -464,7 +464,7 @@ class Connection(asyncio.Protocol):
         if client.state & POSTPONED:
             self.backlog.appendleft(argv)
             self.server.stats.commands -= 1
-        elif client.state & REPLY_OFF and not client.state & BLOCKED:
+        elif client.state & REPLY_OFF and not client.state & WAITING:
             reply = suppress_reply(client, reply)
         return engine.outbox.around(reply)
 

@@ -34,6 +34,7 @@ from perdure.server import failures, observers
 from perdure.server.blocking import Waits
 from perdure.server.client import (
     BLOCKED,
+    BUSY,
     CLOSING,
     EVERYTHING,
     IN_MULTI,
@@ -45,7 +46,6 @@ from perdure.server.client import (
     NO_TOUCH,
     OBSERVED,
     PAUSED,
-    POSTPONED,
     RESTRICTED,
     SUBSCRIBED,
     TRACK_DIRTY,
@@ -61,6 +61,7 @@ from perdure.server.notifications import Notifications
 from perdure.server.outbox import Outbox
 from perdure.server.pause import USES_KEYS, Pause, flags_of
 from perdure.server.pubsub import IN_SUBSCRIBED_MODE, PubSub
+from perdure.server.scripting.slices import may_take_long
 from perdure.server.stats import Stats
 from perdure.server.touched import touched
 from perdure.server.tracking import Tracker
@@ -155,6 +156,8 @@ class Engine:
         self._dirty_open: set[bytes] = set()
         self._all_in_flight = False
         self._all_open = False
+        self.out_of_memory = False
+        """Is more memory used than ``maxmemory`` allows?  Set by who counts it; nobody does yet."""
 
     # ---- a client's turn ---------------------------------------------------------------
 
@@ -174,8 +177,13 @@ class Engine:
         """
         if self.state & TRACKED:
             self.tracker.limit()
-        reply = self._execute(client, argv)
-        if client.state & (TRACKING | IN_MULTI | POSTPONED) == TRACKING:
+        return self.end_of_turn(client, self._execute(client, argv))
+
+    def end_of_turn(self, client: Client, reply: bytes) -> bytes:
+        """What a client sent has been run, or is to be run later: let others know.  Returns the reply."""
+        if self.waits.ready and not self.state & BUSY:
+            self.waits.serve()
+        if client.state & (TRACKING | IN_MULTI | WAITING) == TRACKING:
             observers.turn_ended(client)
         if self.need > client.needed:
             client.needed = self.need
@@ -212,10 +220,9 @@ class Engine:
             if client.queue_bytes > self.server.limits.max_query_bytes and client.connection is not None:
                 failures.too_big(client.connection)
             return reply
-        reply = self.run(entry, argv)
-        if self.waits.ready:
-            self.waits.serve()
-        return reply
+        if may_take_long(client, entry):
+            return self.server.scripts.slices.run(client, entry, argv)
+        return self.run(entry, argv)
 
     def _refusal(self, client: Client, entry: Command | None, argv: list[bytes]) -> bytes | None:
         """Why a command is not admitted, or None; in stock's order."""
@@ -241,6 +248,8 @@ class Engine:
             return errors.only_in_subscribed_mode(entry.lower_name)
         if self.state & LOADING and not entry.flags & ALLOWED_WHILE_LOADING:
             return errors.LOADING
+        if self.state & BUSY and not entry.flags & command.ALLOW_BUSY:
+            return self.server.scripts.slices.busy_text()
         if client.state & MONITORING and flags_of(client, entry) & USES_KEYS:
             return errors.MONITOR_AND_KEYS
         return None
@@ -317,7 +326,7 @@ class Engine:
             if self.state & TRACK_DIRTY and not tracked and records:
                 # It began in here (CONFIG SET appendfsync): who read what is not known of what EXEC ran before.
                 self.need = self.open_number
-            if entry.name != b"EXEC":  # each command of EXEC has told
+            if entry.name != b"EXEC" and not entry.flags & command.RUNS_LUA:  # each command inside has told
                 if len(records) > before:
                     self.wrote(records[before:], db_index, entry.keys(argv))
                 elif self.state & TRACK_DIRTY:
@@ -394,7 +403,7 @@ class Engine:
         if self.outbox.entries:
             self.outbox.dispatch(None)
         number = self.open_number if self.tx.records else 0
-        if number and not self.log.busy:
+        if number and not self.log.busy and not self.tx.group_is_open:
             self._commit()
         if self.outbox.late:
             self.outbox.release_late()
@@ -474,7 +483,7 @@ class Engine:
     def refresh_state(self) -> None:
         """Recompute the state bits that come from the log."""
         log = self.log
-        track = log.busy or not log.inline or log.safe < self.open_number - 1
+        track = log.busy or not log.inline or log.safe < self.open_number - 1 or self.tx.group_is_open
         if track and not self.state & TRACK_DIRTY and self.tx.records:
             keys = touched(self.tx.records, 0)
             self._dirty_open.update(key for _, key in keys if key is not None)
@@ -519,6 +528,8 @@ class Engine:
 
     def background(self, job: Callable[[], object]) -> None:
         """Run ``job``, which may log (expiry ...), between commands; WATCH and dirty keys see what it touched."""
+        if self.state & BUSY:
+            return  # in the middle of a script
         records = self.tx.records
         before = len(records)
         self.tx.client = None

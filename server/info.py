@@ -118,6 +118,8 @@ def _memory(server: Server) -> Fields:
     total = process_stats.total_memory()
     limit = server.config["maxmemory"]
     garbage = server.keyspace.garbage
+    scripts, libraries = server.scripts, server.scripts.libraries
+    eval_vm = scripts.vm_bytes()
     buffers = sum(client.queue_bytes + _output_bytes(client) for client in list(server.clients.values()))
     return [
         ("used_memory", now.used),
@@ -133,19 +135,19 @@ def _memory(server: Server) -> Fields:
         ("used_memory_dataset_perc", percent(dataset, now.used)),
         ("total_system_memory", total),
         ("total_system_memory_human", human(total)),
-        ("used_memory_lua", 0),
-        ("used_memory_vm_eval", 0),
-        ("used_memory_lua_human", human(0)),
-        ("used_memory_scripts_eval", 0),
-        ("number_of_cached_scripts", 0),
-        ("number_of_functions", 0),
-        ("number_of_libraries", 0),
-        ("used_memory_vm_functions", 0),
-        ("used_memory_vm_total", 0),
-        ("used_memory_vm_total_human", human(0)),
-        ("used_memory_functions", 0),
-        ("used_memory_scripts", 0),
-        ("used_memory_scripts_human", human(0)),
+        ("used_memory_lua", eval_vm),
+        ("used_memory_vm_eval", eval_vm),
+        ("used_memory_lua_human", human(eval_vm)),
+        ("used_memory_scripts_eval", scripts.script_bytes()),
+        ("number_of_cached_scripts", len(scripts.by_sha1)),
+        ("number_of_functions", libraries.function_count()),
+        ("number_of_libraries", len(libraries.by_name)),
+        ("used_memory_vm_functions", libraries.vm_bytes()),
+        ("used_memory_vm_total", eval_vm + libraries.vm_bytes()),
+        ("used_memory_vm_total_human", human(eval_vm + libraries.vm_bytes())),
+        ("used_memory_functions", libraries.bytes_used()),
+        ("used_memory_scripts", scripts.script_bytes() + libraries.bytes_used()),
+        ("used_memory_scripts_human", human(scripts.script_bytes() + libraries.bytes_used())),
         ("maxmemory", limit),
         ("maxmemory_human", human(limit)),
         ("maxmemory_policy", server.config["maxmemory-policy"]),

@@ -168,6 +168,7 @@ def _finish(server: Server, status: int) -> int:
     """Commit what is open, end the log, send what may go, let clients go."""
     server.stop_cron()
     engine = server.engine
+    server.scripts.slices.abandon()
     trouble = ""
     try:
         engine.end_of_tick()

@@ -21,7 +21,7 @@ _FLUSHES = frozenset({b"FLUSHALL", b"FLUSHDB"})
 
 def after_command(engine: Engine, entry: Command, argv: list[bytes], reply: bytes) -> None:
     """A command of the engine's client has run; its changes have been told (``Engine.wrote``)."""
-    client = engine.tx.client
+    client = engine.tx.speaker
     if engine.state & TRACKED:
         if entry.name in _FLUSHES and not reply.startswith(b"-"):
             engine.tracker.flush()  # an empty database is flushed, too, and logs nothing

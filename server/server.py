@@ -21,12 +21,14 @@ from perdure.server import observers, output_limits, process_stats
 from perdure.server.acl import Acl
 from perdure.server.bounded_reader import bounded_reader
 from perdure.server.client import (
+    BUSY,
     CLOSING,
     IN_MULTI,
     LOADING,
     MONITORING,
     PAUSED,
     SUBSCRIBED,
+    SUSPENDED,
     WAITING,
     WATCHED,
     Client,
@@ -39,6 +41,7 @@ from perdure.server.log_gate import LogGate, NoLogWriter
 from perdure.server.logfile import Log as LogFile
 from perdure.server.options import BY_NAME
 from perdure.server.pubsub import listened_to
+from perdure.server.scripting.scripts import Scripts
 from perdure.server.stats import Stats
 from perdure.server.tx import ServerTx
 from perdure.store import errors
@@ -107,6 +110,7 @@ class Server:
         self.durable_waits = DurableWaits(self)
         self.acl = Acl(self)
         self.acl.subscriptions = listened_to
+        self.scripts = Scripts(self)
         self.reader: Any = None
         self.new_reader()
         self.stop: Callable[[str, int], None] = lambda reason, status: None
@@ -196,7 +200,8 @@ class Server:
         self.engine.outbox.forget(client)
         observers.forget(self.engine, client)
         output_limits.forget(self, client)
-        self.discard_transaction(client)
+        if not client.state & SUSPENDED:  # else its EXEC still runs
+            self.discard_transaction(client)
         client.held.clear()
         client.held_bytes = 0
         if client in self.engine.waiting:
@@ -267,6 +272,8 @@ class Server:
     def _expire(self) -> None:
         """Remove keys and hash fields that are due, a bounded piece at a time."""
         self._expiring_soon = False
+        if self.engine.state & BUSY:
+            return  # in the middle of a script
         ends = time.monotonic() + _EXPIRE_BUDGET_S
         tx = self.tx
         tx.now_ms = tx.clock_ms = self.now_ms()

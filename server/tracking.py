@@ -191,11 +191,11 @@ class Tracker:
             self._expired_records.clear()
         if len(keys) == 1:
             if records:
-                self._changed(keys[0], self._engine.tx.client)
+                self._changed(keys[0], self._engine.tx.speaker)
             return
         for _, key in touched(records, 0):
             if key is not None:
-                self._changed(key, self._engine.tx.client)
+                self._changed(key, self._engine.tx.speaker)
 
     def expired(self, key: bytes) -> None:
         """A key was found to have expired, and ``tx.records`` ends with what took it away."""
@@ -217,7 +217,7 @@ class Tracker:
         found = self.table.pop(key)
         numbers = [found] if isinstance(found, int) else sorted(found)
         self.items -= len(numbers)
-        current = self._engine.tx.client
+        current = self._engine.tx.speaker
         body = array_head(1) + bulk(key)
         for number in numbers:
             client = self._engine.server.clients.get(number)

@@ -39,6 +39,12 @@ class ServerTx(Tx):
         assert self.client is not None
         return self.client
 
+    @property
+    def speaker(self) -> Client | None:
+        """Who has sent what runs: for a command of a script, who has sent the script."""
+        client = self.client
+        return client if client is None or client.caller is None else client.caller
+
     def expire(self, key: bytes) -> None:
         """As the store's, and counted and told; not while a pause keeps the keyspace as it is."""
         engine = self.server.engine

@@ -46,6 +46,8 @@ NO_ASYNC_LOADING = 1 << 16
 NO_MULTI = 1 << 17
 MOVABLE_KEYS = 1 << 18
 ALLOW_BUSY = 1 << 19
+RUNS_LUA = 1 << 20
+"""Of our own, shown to nobody: the command may take long in the middle of its run, see ``server.scripting``."""
 
 FLAG_NAMES: dict[int, bytes] = {
     WRITE: b"write",

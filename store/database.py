@@ -198,13 +198,15 @@ class Keyspace:
     owner put back in its place (a log is replayed by one of its own).
     """
 
-    __slots__ = ("clock", "databases", "garbage", "warm")
+    __slots__ = ("clock", "databases", "garbage", "libraries", "warm")
 
     def __init__(self, count: int = 16) -> None:
         self.databases = [Database() for _ in range(count)]
         self.garbage: list[dict[bytes, Any] | list[Any]] = []
         self.warm = Warm()
         self.clock: Clock = NoClock()
+        self.libraries: Any = None
+        """FUNCTION's libraries, which are data as well; whoever runs them puts them here."""
 
     def flush(self, index: int) -> None:
         """Empty one database."""

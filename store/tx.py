@@ -83,6 +83,7 @@ class Tx:
     __slots__ = (
         "_granted",
         "_group",
+        "_group_at",
         "_refusal",
         "clock_ms",
         "db",
@@ -133,6 +134,7 @@ class Tx:
         self._refusal = b""
         self.logged_db = NO_DATABASE
         self._group = _NO_GROUP
+        self._group_at = 0
         self.db_index = 0
         self.db: Database = keyspace.databases[0]
 
@@ -181,6 +183,7 @@ class Tx:
             room = _ENDLESS if self._group == _GROUP_OPEN else self.sink.admit(len(record))
         if self._group == _GROUP_PENDING:
             self._group = _GROUP_OPEN
+            self._group_at = len(self.records)
         self.room = room
         self._granted = -1
         self.logged_db = self.db_index
@@ -202,14 +205,38 @@ class Tx:
         self.room = -1
         self._group = _GROUP_PENDING
 
-    def end_group(self) -> None:
-        """Close the group; nothing is logged for one that logged nothing."""
+    @property
+    def in_group(self) -> bool:
+        """Between ``begin_group`` and ``end_group``?"""
+        return self._group != _NO_GROUP
+
+    @property
+    def group_is_open(self) -> bool:
+        """Has a group begun in the open batch that has not ended?  Then the batch must not be committed."""
+        return self._group == _GROUP_OPEN
+
+    def end_group(self, *, one_bare: bool = False) -> None:
+        """Close the group; nothing is logged for one that logged nothing.
+
+        ``one_bare``: one command alone is no group (what a script did, as in stock).
+        """
         if self._group == _GROUP_OPEN:
-            self.records.append(_EXEC)
+            records = self.records
+            if one_bare and len(records) == self._group_at + 1 and b"\r\n*" not in records[-1].partition(_MULTI)[2]:
+                records[-1] = records[-1].replace(_MULTI, b"", 1)
+            else:
+                records.append(_EXEC)
             self.room -= len(_EXEC)
             if self.room > _NEVER_GRANTED:
                 self.room = -1
         self._group = _NO_GROUP
+
+    def drop_group(self) -> None:
+        """Forget what the open group logged: the process ends in the middle of it."""
+        if self._group == _GROUP_OPEN:
+            del self.records[self._group_at :]
+        self._group = _NO_GROUP
+        self.room = self._granted = -1
 
     def take(self) -> bytes:
         """The open batch's payload, which is closed with that; the next record opens a new one."""
