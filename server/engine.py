@@ -46,8 +46,10 @@ from perdure.server.client import (
     NO_TOUCH,
     OBSERVED,
     PAUSED,
+    POSTPONED,
     RESTRICTED,
     SUBSCRIBED,
+    SUSPENDED,
     TRACK_DIRTY,
     TRACKED,
     TRACKING,
@@ -183,7 +185,7 @@ class Engine:
         """What a client sent has been run, or is to be run later: let others know.  Returns the reply."""
         if self.waits.ready and not self.state & BUSY:
             self.waits.serve()
-        if client.state & (TRACKING | IN_MULTI | WAITING) == TRACKING:
+        if client.state & (TRACKING | IN_MULTI | POSTPONED | SUSPENDED) == TRACKING:
             observers.turn_ended(client)
         if self.need > client.needed:
             client.needed = self.need

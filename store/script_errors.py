@@ -108,7 +108,7 @@ RESTORE_POLICY = b"ERR Wrong restore policy given, value should be either FLUSH,
 BAD_PAYLOAD = b"ERR DUMP payload version or checksum are wrong"
 NOT_A_FUNCTION = b"ERR given type is not a function"
 OLD_FUNCTIONS = b"ERR Pre-GA function format not supported"
-FUNCTIONS_NOT_LOADED = b"ERR failed loading the given functions payload"
+FUNCTIONS_NOT_LOADED = b"ERR Failed loading library payload"
 
 REGISTERED_OUTSIDE_LOAD = b"ERR redis.register_function can only be called on FUNCTION LOAD command"
 REGISTERED_TWICE = b"ERR Function already exists in the library"

@@ -11,13 +11,7 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from perdure.server.scripting.machine import (
-    MARGIN_BYTES,
-    MEMORY_BYTES,
-    LuaError,
-    Machine,
-    PythonFunctions,
-)
+from perdure.server.scripting.machine import LuaError, Machine, PythonFunctions
 from perdure.server.scripting.run import Run, Stage, arguments_of
 from perdure.server.scripting.values import lua_value
 from perdure.store import script_errors
@@ -27,7 +21,6 @@ from perdure.store.errors import CommandError
 if TYPE_CHECKING:
     from perdure.server.engine import Hot
 
-_FULL_BYTES = MEMORY_BYTES - MARGIN_BYTES
 _LARGE_BYTES = 1 << 20
 _ERROR, _BULK = b"-$"
 _TIMED_ONE_IN = 16
@@ -73,7 +66,7 @@ class Api:
 
         def call(*arguments: Any) -> Any:
             machine, run = self.machine, stage.run
-            if machine.used() > _FULL_BYTES:
+            if machine.used() > machine.full_bytes:
                 machine.make_room(0)
             try:
                 if run is None:

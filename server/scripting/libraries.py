@@ -200,8 +200,8 @@ class Libraries:
         return self._functions.get(name.lower())
 
     def function_count(self) -> int:
-        """Functions that can be called."""
-        return len(self._functions)
+        """How many functions all libraries have."""
+        return sum(len(library.functions) for library in self.by_name.values())
 
     def bytes_used(self) -> int:
         """What the libraries hold beside the machine, by and large."""

@@ -6,9 +6,13 @@ stock, whose functions are C functions, too.  They refuse with ``LuaError``; the
 makes of it what a script may catch.
 
 Memory.  Lua's allocator refuses beyond ``MEMORY_BYTES``; inside of Lua that is an error that
-ends the script.  Values that Python pushes are pushed without Lua's protection, so before
-anything is pushed ``make_room`` looks whether it fits, with ``MARGIN_BYTES`` to spare.
-After such an error the machine is not trusted: its owner makes a new one.
+ends the script.  What Python pushes is pushed without Lua's protection, and must not fail:
+Lua would jump over Python's frames, and with them over the giving back of the interpreter's
+lock.  So whoever comes from Lua first makes sure of ``MARGIN_BYTES`` (``is_full``,
+``make_room``), and of more before something large is pushed; if they cannot be had, the
+limit is lifted and the script ends.  References to Lua's tables, which are made before any
+code of ours runs, have their places beforehand.  After such an end the machine is not
+trusted: its owner makes a new one.
 
 It must not know: commands, the keyspace, clients.
 """
@@ -30,6 +34,8 @@ MARGIN_BYTES = 32 << 20
 _OURS = b"=\x01"
 _PROTECT = b"function(f) return function(...) return pcall(f, ...) end end"
 _SMALL_BYTES = 1 << 20
+_REFERENCES = 256
+"""Tables and functions of Lua that Python may hold at once without Lua's having to make room for one."""
 _COST = 3
 """What a pushed byte may cost at most: the string, and a buffer that it is built in."""
 KILLED_SCRIPT, KILLED_FUNCTION, LOADED_TOO_LONG = 1, 2, 3
@@ -108,17 +114,20 @@ class Machine:
             max_memory=MEMORY_BYTES,
         )
         self.used: Callable[[], int] = self.runtime.get_memory_used
+        self.full_bytes = MEMORY_BYTES - MARGIN_BYTES
+        """More than this must not be used when anything is pushed."""
         self.table_from: Callable[..., LuaTable] = self.runtime.table_from
         self._where: LuaFunction = None
         self._protected: LuaFunction = None
+        self._collect: LuaFunction = None
         host = {
-            b"explain": explain,
+            b"explain": self._explain,
             b"hook": on_hook,
             b"wrapped": self._wrapped,
             b"redis": redis,
             b"loading": loading,
-            b"struct": builtins.functions("struct", self.positioned),
-            b"bit": builtins.functions("bit", self.positioned),
+            b"struct": self._guarded(builtins.functions("struct", self.positioned)),
+            b"bit": self._guarded(builtins.functions("bit", self.positioned)),
             b"for_eval": for_eval,
             b"version": REDIS_VERSION.encode(),
             b"version_number": whole_version(REDIS_VERSION),
@@ -144,6 +153,9 @@ class Machine:
         self.failure: LuaFunction = inside[b"failure"]
         self.worn = False
         """Did its memory run out?  Then it is to be replaced."""
+        del inside, libraries, host
+        references = [self.table_from(()) for _ in range(_REFERENCES)]
+        del references
 
     # ---- running -------------------------------------------------------------------------------
 
@@ -162,15 +174,32 @@ class Machine:
         texts of errors to be counted ...).
         Failed if the script ended with an error.
         """
-        if len(argv) > _MOST_ARGUMENTS or sum(map(len, argv)) > _SMALL_BYTES:
-            return self._finished(self._eval_tables(function, *self._tables(argv, keys)))
-        return self._finished(self._eval(function, keys, *argv[3:]))
+        if self.is_full():
+            self.make_room(0)
+        try:
+            if len(argv) > _MOST_ARGUMENTS or sum(map(len, argv)) > _SMALL_BYTES:
+                return self._finished(self._eval_tables(function, *self._tables(argv, keys)))
+            return self._finished(self._eval(function, keys, *argv[3:]))
+        except lupa.LuaError as error:
+            raise self._broken(error) from None
 
     def call(self, function: LuaFunction, argv: list[bytes], keys: int) -> Any:
         """The same for a library's function."""
-        if len(argv) > _MOST_ARGUMENTS or sum(map(len, argv)) > _SMALL_BYTES:
-            return self._finished(self._call_tables(function, *self._tables(argv, keys)))
-        return self._finished(self._call(function, keys, *argv[3:]))
+        if self.is_full():
+            self.make_room(0)
+        try:
+            if len(argv) > _MOST_ARGUMENTS or sum(map(len, argv)) > _SMALL_BYTES:
+                return self._finished(self._call_tables(function, *self._tables(argv, keys)))
+            return self._finished(self._call(function, keys, *argv[3:]))
+        except lupa.LuaError as error:
+            raise self._broken(error) from None
+
+    def _broken(self, error: Exception) -> Failed:
+        """What is raised outside of the script: no memory is left for its error, or a fault of the sandbox."""
+        self.worn = True
+        if isinstance(error, lupa.LuaMemoryError):
+            return Failed(script_errors.LUA_MEMORY, b"", None, False)
+        return Failed(None, str(error).encode("utf-8", "backslashreplace"), None, False)
 
     def _tables(self, argv: list[bytes], keys: int) -> tuple[LuaTable, LuaTable]:
         self.make_room(sum(map(len, argv)) + 64 * len(argv))
@@ -192,7 +221,10 @@ class Machine:
 
     def load(self, function: LuaFunction) -> None:
         """Run a library's code.  LuaError with its message if it fails."""
-        result = self._load(function)
+        try:
+            result = self._load(function)
+        except lupa.LuaError as error:
+            raise LuaError(self._broken(error).text or b"ERR execution failure") from None
         if result.__class__ is tuple:
             if result[1].endswith(script_errors.LUA_NO_MEMORY):
                 self.worn = True
@@ -211,14 +243,21 @@ class Machine:
 
     # ---- memory ---------------------------------------------------------------------------------
 
+    def is_full(self) -> bool:
+        """Is there less than the margin left?"""
+        return self.used() > self.full_bytes
+
     def make_room(self, nbytes: int) -> None:
         """See that ``nbytes`` can be pushed; LuaError that ends the script if not."""
         needed = nbytes * _COST + MARGIN_BYTES
+        if self.used() + needed <= MEMORY_BYTES:
+            return
+        self.runtime.set_max_memory(0)  # whatever happens now, nothing fails
+        self._collect()
         if self.used() + needed > MEMORY_BYTES:
-            self._collect()
-            if self.used() + needed > MEMORY_BYTES:
-                self.worn = True
-                raise LuaError(script_errors.LUA_NO_MEMORY)
+            self.worn = True
+            raise LuaError(script_errors.LUA_NO_MEMORY)
+        self.runtime.set_max_memory(MEMORY_BYTES)
 
     def memory_used(self) -> int:
         """Bytes that it holds, the sandbox included."""
@@ -236,14 +275,18 @@ class Machine:
         protected = self._protected(function)
 
         def call(*arguments: Any) -> Any:
+            if self.is_full():
+                self.make_room(0)
             result = protected(*arguments)
             if result is True:
                 return None
             if result[0] is True:
                 value = result[1] if len(result) == 2 else result[1:]
-                if value.__class__ is bytes:
-                    self.make_room(len(value))
+                self.make_room(_bytes_in(value))
                 return value
+            if self.is_full():
+                self.runtime.set_max_memory(0)  # the error must get out
+                self.worn = True
             error = result[1]
             if error.__class__ is not bytes:
                 raise LuaError(error[b"err"], is_table=True)
@@ -252,6 +295,40 @@ class Machine:
             raise self.positioned(error)
 
         return call
+
+
+    def _guarded(self, functions: PythonFunctions) -> PythonFunctions:
+        """Functions that look first whether there is room for what they push."""
+
+        def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any) -> Any:
+                if self.is_full():
+                    self.make_room(0)
+                result = function(*arguments)
+                size = _bytes_in(result)
+                if size > _SMALL_BYTES:
+                    self.make_room(size)
+                return result
+
+            return call
+
+        return [(name, guarded(function)) for name, function in functions]
+
+    def _explain(self, error: object) -> tuple[bytes | None, bool, bool]:
+        """What an error value is to a script: its text, is it a table, is it counted; no text for what is Lua's own."""
+        if self.is_full():
+            self.runtime.set_max_memory(0)  # the error must get out
+            self.worn = True
+        return explain(error)
+
+
+def _bytes_in(value: Any) -> int:
+    """What a value to be pushed, or several, take of memory, by and large."""
+    if value.__class__ is bytes:
+        return len(value)
+    if value.__class__ is tuple:
+        return sum(len(member) for member in value if member.__class__ is bytes) + 16 * len(value)
+    return 0
 
 
 def explain(error: object) -> tuple[bytes | None, bool, bool]:

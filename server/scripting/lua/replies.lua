@@ -55,8 +55,7 @@ return function()
   local function write_marked(out, errors, t, depth)
     local v = rawget(t, "err")
     if type(v) == "string" then
-      v = t.err
-      write_error(out, errors, v, not t.ignore_error_stats_update)
+      write_error(out, errors, v, not rawget(t, "ignore_error_stats_update"))
       return true
     end
     v = rawget(t, "ok")
@@ -93,7 +92,7 @@ return function()
     end
     v = rawget(t, "verbatim_string")
     if type(v) == "table" then
-      local text, kind = v.string, v.format
+      local text, kind = rawget(v, "string"), rawget(v, "format")
       if type(text) == "string" and type(kind) == "string" then
         if client3 then
           kind = (to_nul(kind) .. "   "):sub(1, 3)

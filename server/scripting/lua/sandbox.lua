@@ -14,7 +14,8 @@ local type, error, tostring, select, unpack = type, error, tostring, select, unp
 local setmetatable, getmetatable, rawset, rawget, rawequal = setmetatable, getmetatable, rawset, rawget, rawequal
 local next, pcall, xpcall, loadstring, setfenv = next, pcall, xpcall, loadstring, setfenv
 local create, resume, running, wrap = coroutine.create, coroutine.resume, coroutine.running, coroutine.wrap
-local gsub, match, byte, concat, insert = string.gsub, string.match, string.byte, table.concat, table.insert
+local gsub, match, byte, sub, concat = string.gsub, string.match, string.byte, string.sub, table.concat
+local insert = table.insert
 
 local OURS = "=\1"
 local NO_MEMORY = "not enough memory"
@@ -33,7 +34,8 @@ local function told(e)
     if is_table then return {err = text, ignore_error_stats_update = counted or nil} end
     e = text
   end
-  if e == NO_MEMORY then stopped = stopped or NO_MEMORY end
+  -- coroutine.wrap puts a position in front.
+  if type(e) == "string" and sub(e, -#NO_MEMORY) == NO_MEMORY then stopped = stopped or NO_MEMORY end
   return e
 end
 
@@ -70,6 +72,7 @@ end
 
 local function handler(e)
   e = told(e)
+  if stopped == NO_MEMORY then return NO_MEMORY end
   local frame = origin(3)
   if type(e) == "string" and byte(e) == 1 then
     local place = frame and frame.short_src and frame.currentline > 0 and frame.short_src .. ":" .. frame.currentline .. ": " or ""
@@ -393,6 +396,17 @@ local library_environment = protect(setmetatable(current, {__index = G}))
 
 local encode = libraries.replies()
 
+-- A field of an error that a script made, whose metatable may raise errors of its own.
+local function field(t, k)
+  if not getmetatable(t) then return t[k] end
+  local ok, v = pcall(function() return t[k] end)
+  return ok and v or nil
+end
+
+local function word(v)
+  if type(v) == "string" or type(v) == "number" then return v .. "" end
+end
+
 local function finish(ok, v)
   if ok then
     local kind = type(v)
@@ -401,10 +415,11 @@ local function finish(ok, v)
     return nil
   end
   if type(v) == "table" then
-    local text, source, line = v.err, v.source, v.line
-    return false, tostring(text), source and tostring(source), line and tostring(line), v.ignore_error_stats_update and true
+    local text = field(v, "err")
+    if type(text) ~= "string" and type(text) ~= "number" then text = "ERR unknown error" end
+    return false, text .. "", word(field(v, "source")), word(field(v, "line")), field(v, "ignore_error_stats_update") and true
   end
-  return false, nil, tostring(v)
+  return false, nil, word(v) or "execution failure"
 end
 
 local function split(n, a, b, c, ...)
@@ -455,8 +470,8 @@ function functions.load(f)
   meta.__index = G
   if ok then return true end
   e = told(e)
-  if type(e) == "table" then return false, tostring(e.err) end
-  return false, "ERR " .. tostring(without_our_position(e))
+  if type(e) == "table" then return false, word(field(e, "err")) or "ERR unknown error" end
+  return false, "ERR " .. (word(without_our_position(e)) or "execution failure")
 end
 
 function functions.status(text)
