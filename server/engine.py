@@ -376,7 +376,7 @@ class Engine:
         """Queue an answer that may go once batch ``number`` is safe; 0: once those before it have gone."""
         if not client.held:
             for _, earlier in _take(self.tick_answers, client):
-                client.held.append((self.open_number if self.tx.records else 0, earlier))
+                client.held.append((self.open_number if self.tx.committable else 0, earlier))
                 client.held_bytes += len(earlier)
             self.waiting.append(client)
             self._released = -1
@@ -404,8 +404,8 @@ class Engine:
             self.tracker.broadcast()
         if self.outbox.entries:
             self.outbox.dispatch(None)
-        number = self.open_number if self.tx.records else 0
-        if number and not self.log.busy and not self.tx.group_is_open:
+        number = self.open_number if self.tx.committable else 0
+        if number and not self.log.busy:
             self._commit()
         if self.outbox.late:
             self.outbox.release_late()
@@ -456,6 +456,8 @@ class Engine:
         if log.safe < number or self.state & TRACK_DIRTY:
             self._remember_dirty(payload)
             self.refresh_state()
+            if self.tx.records:  # of a script that has not ended
+                self._dirty_open.update(key for _, key in touched(self.tx.records, 0) if key is not None)
 
     def _remember_dirty(self, payload: bytes) -> None:
         """The batch just committed is in flight: its keys are dirty until it is safe."""

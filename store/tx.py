@@ -84,6 +84,7 @@ class Tx:
         "_granted",
         "_group",
         "_group_at",
+        "_group_db",
         "_refusal",
         "clock_ms",
         "db",
@@ -134,7 +135,7 @@ class Tx:
         self._refusal = b""
         self.logged_db = NO_DATABASE
         self._group = _NO_GROUP
-        self._group_at = 0
+        self._group_at = self._group_db = 0
         self.db_index = 0
         self.db: Database = keyspace.databases[0]
 
@@ -184,6 +185,7 @@ class Tx:
         if self._group == _GROUP_PENDING:
             self._group = _GROUP_OPEN
             self._group_at = len(self.records)
+            self._group_db = self.db_index
         self.room = room
         self._granted = -1
         self.logged_db = self.db_index
@@ -212,8 +214,13 @@ class Tx:
 
     @property
     def group_is_open(self) -> bool:
-        """Has a group begun in the open batch that has not ended?  Then the batch must not be committed."""
+        """Has a group begun in the open batch that has not ended?"""
         return self._group == _GROUP_OPEN
+
+    @property
+    def committable(self) -> bool:
+        """Is there anything that ``take`` would give: a record before a group that is open?"""
+        return bool(self._group_at if self._group == _GROUP_OPEN else self.records)
 
     def end_group(self, *, one_bare: bool = False) -> None:
         """Close the group; nothing is logged for one that logged nothing.
@@ -239,11 +246,26 @@ class Tx:
         self.room = self._granted = -1
 
     def take(self) -> bytes:
-        """The open batch's payload, which is closed with that; the next record opens a new one."""
+        """The open batch's payload, which is closed with that; the next record opens a new one.
+
+        A group that is open is left, and becomes the beginning of the new batch.
+        """
+        if self._group == _GROUP_OPEN:
+            return self._take_before_group()
         payload = b"".join(self.records)
         self.records.clear()
         self.room = self._granted = -1
         self.logged_db = NO_DATABASE
+        return payload
+
+    def _take_before_group(self) -> bytes:
+        records = self.records
+        payload = b"".join(records[: self._group_at])
+        first = records[self._group_at]
+        if first.startswith(_MULTI):
+            first = encode((b"SELECT", b"%d" % self._group_db)) + first
+        records[: self._group_at + 1] = [first]
+        self._group_at = 0
         return payload
 
     # ---- what others learn of it -----------------------------------------------------

@@ -43,21 +43,41 @@ class Talk:
         self.socket.close()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PerdureServer]:
+    """One server for the tests that leave it running."""
+    with PerdureServer(tmp_path_factory.mktemp("shared"), "--busy-reply-threshold", "20") as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def talk(shared: PerdureServer) -> Iterator[Callable[[], Talk]]:
+    yield from connections(shared)
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[PerdureServer]:
+    """A server of the test's own."""
     with PerdureServer(tmp_path / "data", "--busy-reply-threshold", "20") as server:
         server.start()
         yield server
 
 
 @pytest.fixture
-def talk(server: PerdureServer) -> Iterator[Callable[[], Talk]]:
+def own_talk(server: PerdureServer) -> Iterator[Callable[[], Talk]]:
+    yield from connections(server)
+
+
+def connections(server: PerdureServer) -> Iterator[Callable[[], Talk]]:
+    """What makes connections, all of which are closed in the end; the server is emptied before."""
     talks: list[Talk] = []
 
     def begin() -> Talk:
         talks.append(Talk(server))
         return talks[-1]
 
+    begin()(b"FLUSHALL")
     yield begin
     for one in talks:
         one.close()
@@ -136,7 +156,7 @@ def test_a_script_that_has_written_cannot_be_killed_and_is_whole(talk: Callable[
     assert other(b"SCRIPT", b"KILL") == b"-" + script_errors.UNKILLABLE + b"\r\n"
     assert caller.read() == b"$4\r\ndone\r\n"
     assert other(b"GET", b"a") == b"$1\r\n1\r\n"
-    other(b"SELECT", b"3")
+    assert other(b"SELECT", b"3") == b"+OK\r\n"
     assert other(b"GET", b"b") == b"$1\r\n2\r\n"
     assert caller(b"DBSIZE") == b":1\r\n"
 
@@ -194,8 +214,8 @@ def test_time_expiry_and_waiting_clients_stand_still_meanwhile(talk: Callable[[]
     assert listener.read().endswith(b"half\r\n")
 
 
-def test_shutdown_drops_what_a_script_has_half_done(server: PerdureServer, talk: Callable[[], Talk]) -> None:
-    caller, other = talk(), talk()
+def test_shutdown_drops_what_a_script_has_half_done(server: PerdureServer, own_talk: Callable[[], Talk]) -> None:
+    caller, other = own_talk(), own_talk()
     assert other(b"SET", b"before", b"1") == b"+OK\r\n"
     caller.send(b"EVAL", b"redis.call('set', 'half', 1) redis.call('set', 'half2', 1) while true do end", b"0")
     until_busy(other)
@@ -203,33 +223,33 @@ def test_shutdown_drops_what_a_script_has_half_done(server: PerdureServer, talk:
     assert server.process is not None
     assert server.process.wait(30) == 0
     server.start()
-    again = talk()
+    again = own_talk()
     assert again(b"MGET", b"before", b"half", b"half2") == b"*3\r\n$1\r\n1\r\n$-1\r\n$-1\r\n"
 
 
 def test_shutdown_drops_a_transaction_whose_script_does_not_end(
-    server: PerdureServer, talk: Callable[[], Talk]
+    server: PerdureServer, own_talk: Callable[[], Talk]
 ) -> None:
-    caller, other = talk(), talk()
+    caller, other = own_talk(), own_talk()
     for line in ([b"MULTI"], [b"SET", b"half", b"1"], [b"EVAL", LOOP, b"0"], [b"SET", b"half2", b"1"], [b"EXEC"]):
         caller.send(*line)
     until_busy(other)
     assert server.terminate() == 0
     server.start()
-    assert talk()(b"DBSIZE") == b":0\r\n"
+    assert own_talk()(b"DBSIZE") == b":0\r\n"
 
 
-def test_a_killed_server_keeps_all_of_a_script_or_nothing(server: PerdureServer, talk: Callable[[], Talk]) -> None:
-    caller, other = talk(), talk()
+def test_a_killed_server_keeps_all_of_a_script_or_nothing(server: PerdureServer, own_talk: Callable[[], Talk]) -> None:
+    caller, other = own_talk(), own_talk()
     caller(b"EVAL", b"for i = 1, 50 do redis.call('set', 'k' .. i, i) end", b"0")
     caller.send(b"EVAL", b"for i = 1, 50 do redis.call('set', 'half' .. i, i) end while true do end", b"0")
     until_busy(other)
     server.kill9()
     server.start()
-    assert talk()(b"DBSIZE") == b":50\r\n"
+    assert own_talk()(b"DBSIZE") == b":50\r\n"
 
 
-def test_zero_is_never_too_long(tmp_path: Path, talk: Callable[[], Talk]) -> None:
+def test_zero_is_never_too_long(tmp_path: Path) -> None:
     with PerdureServer(tmp_path / "patient", "--busy-reply-threshold", "0") as patient:
         patient.start()
         caller, other = Talk(patient), Talk(patient)

@@ -29,6 +29,7 @@ local stopped  -- the error that no script may catch: it was killed, or its memo
 -- An error value as the script would have it: a Python exception becomes a string or a table.
 local function told(e)
   if type(e) == "userdata" then
+    if type(stopped) == "table" then return {err = stopped.err} end  -- the hook struck inside of a function of ours
     local text, is_table, counted = explain(e)
     if text == nil then return e end
     if is_table then return {err = text, ignore_error_stats_update = counted or nil} end
