@@ -108,6 +108,7 @@ def _hooks(server: Server) -> dict[str, Callable[[Any], None]]:
 
         return hook
 
+    timings = server.engine.timings
     hooks: dict[str, Callable[[Any], None]] = {
         "proto-max-bulk-len": max_bulk,
         "client-query-buffer-limit": max_query,
@@ -115,6 +116,10 @@ def _hooks(server: Server) -> dict[str, Callable[[Any], None]]:
         "loglevel": server.log.set_level,
         "notify-keyspace-events": server.engine.notifications.configure,
         "tracking-table-max-keys": tracked_keys,
+        "slowlog-log-slower-than": timings.log_slower_than,
+        "slowlog-max-len": timings.keep_slow,
+        "latency-monitor-threshold": timings.monitor_from,
+        "latency-tracking": timings.track,
     }
     for name in {*_TYPE_LIMITS, *DEFAULT_LIMITS}:
         hooks[name] = type_limit(name)

@@ -57,7 +57,7 @@ _LEAST_DELAY_S, _MOST_DELAY_S = 0.001, 86_400.0
 class Wait:
     """One client's waiting; ``places`` are the (database, key) it waits for."""
 
-    __slots__ = ("client", "deadline_ms", "empty", "over", "places", "retry", "wants")
+    __slots__ = ("argv", "client", "deadline_ms", "empty", "nanoseconds", "over", "places", "retry", "wants")
 
     def __init__(
         self, client: Client, places: list[Place], deadline_ms: int, retry: Retry, empty: bytes, wants: type | None
@@ -69,6 +69,12 @@ class Wait:
         self.empty = empty
         self.wants = wants
         self.over = False
+        self.argv: list[bytes] = []
+        self.nanoseconds = 0
+
+    def began(self, argv: list[bytes], nanoseconds: int) -> None:
+        """The command line, and what its first try took."""
+        self.argv, self.nanoseconds = argv, nanoseconds
 
 
 Queue = OrderedDict[Wait, None]
@@ -246,23 +252,25 @@ class Waits:
             engine.depend_on([place[1]])
         if reply is None:
             return False
-        self._answer(wait, reply, engine.need, perf_counter_ns() - began, failed)
+        self._count(wait, perf_counter_ns() - began, failed)
+        self._answer(wait, reply, engine.need)
         return True
+
+    def _count(self, wait: Wait, nanoseconds: int, failed: bool) -> None:
+        """Book a wait that is answered otherwise than for its time being over."""
+        entry = wait.client.last_command
+        if entry is not None:
+            entry.failed_calls += failed
+            self.engine.timings.unblocked(wait.client, entry, wait.argv, wait.nanoseconds, nanoseconds)
 
     def answer(self, wait: Wait, reply: bytes) -> None:
         """End a wait for something that is no key (``server.durability``) with its answer."""
         self._answer(wait, reply, 0)
 
-    def _answer(self, wait: Wait, reply: bytes, need: int, nanoseconds: int = 0, failed: bool = False) -> None:
+    def _answer(self, wait: Wait, reply: bytes, need: int) -> None:
         """End a wait with its answer, which may go once batch ``need`` is safe."""
-        client = wait.client
-        entry = client.last_command
-        if entry is not None:
-            entry.calls += 1
-            entry.failed_calls += failed
-            entry.nanoseconds += nanoseconds
         self._end(wait)
-        connection = client.connection
+        connection = wait.client.connection
         if connection is None:
             return
         connection.answer_late(reply, need)
@@ -285,7 +293,8 @@ class Waits:
             return False
         if with_error:
             self.engine.stats.count_error(errors.UNBLOCKED)
-            self._answer(wait, resp.error(errors.UNBLOCKED), 0, failed=True)
+            self._count(wait, 0, True)
+            self._answer(wait, resp.error(errors.UNBLOCKED), 0)
         else:
             self._time_out(wait)
         return True

@@ -58,6 +58,9 @@ WAITED = 1 << 18
 """Somebody waits for keys (``server.blocking``)."""
 TRACKED = 1 << 19
 """Some client is ``TRACKING``."""
+# The server's again:
+TIMED = 1 << 22
+"""Each command is to be timed (``server.timings``)."""
 
 WRITES_ONLY = WATCHED | LOG_REFUSES | WAITED | TRACKED
 EVERYTHING = (1 << 24) - 1

@@ -72,7 +72,7 @@ _LARGE_ANSWER = 64 * 1024
 """A larger one is not gathered with others for the end of the tick."""
 _ALL_TIMED = 100
 _TIMED_ONE_IN = 16
-"""Behind its first ``_ALL_TIMED`` calls, one in so many calls of a command that comes alone is timed, for all."""
+"""Behind its first ``_ALL_TIMED`` calls, one in so many calls of a quick command that comes alone is timed, for all."""
 MAX_PENDING_BYTES = 1 << 20
 """Answers that one client may have waiting before it is no longer read from."""
 
@@ -181,7 +181,8 @@ class Connection(asyncio.Protocol):
         entry = client.last_command = found[4]
         stats.commands += 1
         entry.calls = calls = entry.calls + 1
-        began = perf_counter_ns() if calls <= _ALL_TIMED or not calls % _TIMED_ONE_IN else 0
+        slow = len(argv) > found[5]
+        began = perf_counter_ns() if slow or calls <= _ALL_TIMED or not calls % _TIMED_ONE_IN else 0
         try:
             reply = found[0](tx, argv)
         except CommandError as error:
@@ -189,7 +190,8 @@ class Connection(asyncio.Protocol):
         except Exception as failure:
             reply = self._failed_reply(argv, failure, data)
         if began:
-            entry.nanoseconds += (perf_counter_ns() - began) * (1 if calls <= _ALL_TIMED else _TIMED_ONE_IN)
+            weight = 1 if slow or calls <= _ALL_TIMED else _TIMED_ONE_IN
+            engine.timings.took(entry, argv, perf_counter_ns() - began, weight)
         if client.held or engine.state & TRACK_DIRTY or len(reply) > _LARGE_ANSWER:
             self._send([reply], self._open_number())
         else:
@@ -275,7 +277,7 @@ class Connection(asyncio.Protocol):
         return -1 if whole and done == len(batch) else done
 
     def _alike(self, batch: list[Any]) -> Hot | None:
-        """The hot command that all of a chunk's requests are, with as many arguments each and admitted; else None."""
+        """The quick command that all of a chunk's requests are, with as many arguments each and admitted; else None."""
         try:
             if len(set(map(_name_of, batch))) > 1 or len(set(map(len, batch))) > 1:
                 return None
@@ -284,7 +286,7 @@ class Connection(asyncio.Protocol):
             return None
         if found is None or found[3] & (self.engine.state | self.client.state):
             return None
-        return found if found[1] <= len(batch[0]) <= found[2] else None
+        return found if found[1] <= len(batch[0]) <= min(found[2], found[5]) else None
 
     def _run_alike(self, found: Hot, batch: list[list[bytes]], data: bytes) -> int:
         """Run a chunk of the same command, the way of a client that pipelines; how many are done with."""
@@ -310,7 +312,8 @@ class Connection(asyncio.Protocol):
                 out.clear()
                 if self._must_wait():
                     break
-        _account(found, done, began)
+        entry.calls += done
+        self.engine.timings.took_together(entry, done, perf_counter_ns() - began)
         self.server.stats.commands += done
         self.client.last_command = entry
         self._send(out, self._open_number())
@@ -319,7 +322,7 @@ class Connection(asyncio.Protocol):
     def _run_mixed(self, batch: list[Any], data: bytes) -> int:
         """Run a chunk of whatever requests; how many are done with."""
         client, engine = self.client, self.engine
-        tx, hot = engine.tx, engine.hot.get
+        tx, hot, timings = engine.tx, engine.hot.get, engine.timings
         out: list[bytes] = []
         state = engine.state | client.state
         done = pending = holding = 0
@@ -332,8 +335,9 @@ class Connection(asyncio.Protocol):
                         reply = found[0](tx, argv)
                     except CommandError as error:
                         reply = self._refused(found, error)
-                    _account(found, 1, began)
-                    client.last_command = found[4]
+                    entry = client.last_command = found[4]
+                    entry.calls += 1
+                    timings.took(entry, argv, perf_counter_ns() - began)
                 else:
                     was = state
                     reply = self._execute(argv)
@@ -591,10 +595,3 @@ class Connection(asyncio.Protocol):
 
 def _nowhere(data: bytes) -> None:
     """Where a connection writes that is not made yet."""
-
-
-def _account(found: Hot, calls: int, began: int) -> None:
-    """Book calls of a command that ran since ``began``."""
-    entry = found[4]
-    entry.calls += calls
-    entry.nanoseconds += perf_counter_ns() - began

@@ -54,6 +54,7 @@ from perdure.server.client import (
     TRACKED,
     TRACKING,
     WAITED,
+    WAITING,
     WATCHED,
     WRITES_ONLY,
     Client,
@@ -65,6 +66,7 @@ from perdure.server.pause import USES_KEYS, Pause, flags_of
 from perdure.server.pubsub import IN_SUBSCRIBED_MODE, PubSub
 from perdure.server.scripting.slices import may_take_long
 from perdure.server.stats import Stats
+from perdure.server.timings import Timings, quick_arguments
 from perdure.server.touched import touched
 from perdure.server.tracking import Tracker
 from perdure.server.transactions import IMMEDIATE, Watches, queue_command
@@ -78,7 +80,8 @@ from perdure.store.errors import CommandError
 if TYPE_CHECKING:
     from perdure.server.server import Server
 
-Hot = tuple[Callable[[Any, list[bytes]], bytes], int, int, int, Command]
+Hot = tuple[Callable[[Any, list[bytes]], bytes], int, int, int, Command, int]
+"""Handler, least and most arguments, gate, entry; with up to how many arguments it is surely quick (``timings``)."""
 _MANY = 1 << 31
 _ANSWERED_FROM_ARGUMENTS = (b"PING", b"ECHO")
 _HTTP = (b"POST", b"HOST:")
@@ -116,7 +119,7 @@ def hot_table() -> dict[bytes, Hot]:
             continue
         least, most = (entry.arity, entry.arity) if entry.arity > 0 else (-entry.arity, _MANY)
         gate = EVERYTHING if entry.flags & command.WRITE else EVERYTHING & ~WRITES_ONLY
-        table[name] = table[name.lower()] = (entry.handler, least, most, gate, entry)
+        table[name] = table[name.lower()] = (entry.handler, least, most, gate, entry, quick_arguments(entry))
     return table
 
 
@@ -144,6 +147,7 @@ class Engine:
         self.pubsub = PubSub(self.outbox, self.notifications.settle)
         self.tracker = Tracker(self)
         self.monitors = Monitors(self)
+        self.timings = Timings(self)
         self.waiting: list[Client] = []
         self.tick_answers: list[tuple[Client, bytes]] = []
         """Answers of this tick that wait for its end, and for its batch if there is one: nobody looks at keys."""
@@ -320,10 +324,14 @@ class Engine:
             entry.failed_calls += 1
             self.stats.count_error(error.text)
             reply = resp.error(error.text)
+        took = perf_counter_ns() - began
+        entry.calls += 1
         client = self.tx.client
-        if client is None or not client.state & BLOCKED:  # else it counts once it is answered
-            entry.calls += 1
-            entry.nanoseconds += perf_counter_ns() - began
+        if client is not None and client.wait is not None and client.state & BLOCKED:
+            entry.nanoseconds += took
+            client.wait.began(argv, took)  # the rest once it is answered
+        else:
+            self.timings.took(entry, argv, took)
         if self.state & (TRACK_DIRTY | WATCHED | WAITED | TRACKED):
             if self.state & TRACK_DIRTY and not tracked and records:
                 # It began in here (CONFIG SET appendfsync): who read what is not known of what EXEC ran before.
@@ -448,10 +456,20 @@ class Engine:
         """Does an answer of ``client`` wait for the end of this tick?"""
         return any(owner is client for owner, _ in self.tick_answers + self.free_answers)
 
+    def commit_now(self) -> None:
+        """Commit the open batch in the middle of a turn, if the log is free; not inside of a group."""
+        number = self.open_number
+        if self.tx.records and not self.log.busy:
+            self._commit()
+            if self.log.safe < number:  # else what was answered in this tick may go at its end
+                answers, self.tick_answers = self.tick_answers, []
+                for client, data in answers:
+                    self.hold(client, number, data)
+
     def _commit(self) -> None:
         log = self.log
         payload = self.tx.take()
-        number = log.commit(payload)
+        number = self.timings.commit(log, payload)
         self.open_number = number + 1
         if log.safe < number or self.state & TRACK_DIRTY:
             self._remember_dirty(payload)
@@ -477,6 +495,8 @@ class Engine:
         if self.log.safe >= self.open_number - 1:
             self._dirty_in_flight.clear()
             self._all_in_flight = False
+        if self.timings.monitor.threshold_ms:
+            self.timings.look_at_log(self.log)
         self.refresh_state()
         if self.in_command:
             # Now is the middle of someone's turn, perhaps of a group, which is never split between batches.

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.server import process_stats
 from perdure.server.client import LOADING
+from perdure.server.histogram import percentile
 from perdure.server.version import PERDURE_VERSION, REDIS_VERSION
 from perdure.store.command import READONLY, every_command
 from perdure.store.database import Database
@@ -98,11 +99,18 @@ def _output_bytes(client: Any) -> int:
     return int(client.held_bytes) + (0 if transport is None else int(transport.get_write_buffer_size()))
 
 
+def _input_bytes(client: Any) -> int:
+    """What a client has sent of a request that is not whole; the compiled path keeps a few KiB of its own."""
+    connection = client.connection
+    return 0 if connection is None or connection.parser is None else int(connection.parser.held_bytes)
+
+
 def _clients(server: Server) -> Fields:
     return [
         ("connected_clients", len(server.clients)),
         ("cluster_connections", 0),
         ("maxclients", server.config["maxclients"]),
+        ("client_recent_max_input_buffer", max(map(_input_bytes, list(server.clients.values())), default=0)),
         ("client_recent_max_output_buffer", max(map(_output_bytes, list(server.clients.values())), default=0)),
         ("blocked_clients", server.engine.waits.count + len(server.engine.pause)),
         ("tracking_clients", server.engine.tracker.clients),
@@ -289,6 +297,8 @@ def _stats(server: Server) -> Fields:
         ("rejected_connections", stats.rejected_connections),
         *((name, 0) for name in ("sync_full", "sync_partial_ok", "sync_partial_err")),
         ("expired_keys", stats.expired_keys),
+        ("expired_time_cap_reached_count", stats.expiry_cut_short),
+        ("expire_cycle_cpu_milliseconds", stats.expiry_ns // 1_000_000),
         *((name, 0) for name in ("evicted_keys", "evicted_clients")),
         *((name, 0) for name in ("total_eviction_exceeded_time", "current_eviction_exceeded_time")),
         ("keyspace_hits", _lookups(server) - server.tx.misses),
@@ -315,7 +325,7 @@ def _replication(server: Server) -> Fields:
         ("role", "master"),
         ("connected_slaves", 0),
         ("master_failover_state", "no-failover"),
-        ("master_replid", server.run_id),
+        ("master_replid", server.replication_id),
         ("master_replid2", "0" * 40),
         ("master_repl_offset", 0),
         ("second_repl_offset", -1),
@@ -362,7 +372,16 @@ def _shown(code: bytes) -> str:
 
 
 def _latencystats(server: Server) -> Fields:
-    return []
+    if not server.engine.timings.tracking:
+        return []
+    percents = [(f"{percent:f}".rstrip("0").rstrip("."), percent) for percent in
+                server.config["latency-tracking-info-percentiles"]]  # fmt: skip
+    fields: Fields = []
+    for entry in every_command():
+        if entry.durations:
+            values = [f"p{shown}={percentile(entry.durations, percent) / 1000:.3f}" for shown, percent in percents]
+            fields.append((f"latency_percentiles_usec_{entry.lower_name.decode()}", ",".join(values)))
+    return fields
 
 
 def _cluster(server: Server) -> Fields:

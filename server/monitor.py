@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from perdure.server.client import MONITORED, MONITORING, Client
 from perdure.server.outbox import LINE
+from perdure.server.secrets import redacted
 from perdure.store.command import ADMIN, SKIP_MONITOR, Command
 
 if TYPE_CHECKING:
     from perdure.server.engine import Engine
 
 NOT_SHOWN = ADMIN | SKIP_MONITOR
-_REDACTED = b"(redacted)"
 _PLAIN = re.compile(rb"[ !#-\[\]-~]*")
 _ESCAPES = {
     0x22: b'\\"', 0x5C: b"\\\\", 0x0A: b"\\n", 0x0D: b"\\r", 0x09: b"\\t", 0x07: b"\\a", 0x08: b"\\b",
@@ -37,22 +37,6 @@ def quoted(argument: bytes) -> bytes:
     if _PLAIN.fullmatch(argument):
         return b'"%b"' % argument
     return b'"%b"' % b"".join([_QUOTED[byte] for byte in argument])
-
-
-def redacted(entry: Command, argv: list[bytes]) -> list[bytes]:
-    """The command line without its secrets."""
-    if entry.name == b"AUTH":
-        return [argv[0], *[_REDACTED] * (len(argv) - 1)]
-    if entry.name == b"HELLO":
-        shown = list(argv)
-        at = 2
-        while at < len(argv):
-            word = argv[at].upper()
-            if word == b"AUTH" and at + 2 < len(argv):
-                shown[at + 1] = shown[at + 2] = _REDACTED
-            at += 3 if word == b"AUTH" else 2
-        return shown
-    return argv
 
 
 class Monitors:

@@ -101,6 +101,7 @@ cdef enum:
     TURN_NS = 4000000
     ALL_TIMED = 100
     TIMED_ONE_IN = 16
+    MOST_NS = 1000000000
     HIGH_WATER = 262144
     LOW_WATER = 65536
     WHOLE = 0
@@ -166,7 +167,8 @@ cdef class HotCommand:
     """One entry of ``engine.hot``, and its calls that are not booked in the command table yet."""
 
     cdef object found, handler, entry
-    cdef Py_ssize_t least, most
+    cdef dict durations
+    cdef Py_ssize_t least, most, quick
     cdef long gate
     cdef long calls, total
     cdef long long nanoseconds
@@ -174,10 +176,12 @@ cdef class HotCommand:
 
     def __init__(self, found):
         self.found = found
-        self.handler, least, most, gate, self.entry = found
+        self.handler, least, most, gate, self.entry, quick = found
+        self.durations = self.entry.durations
         self.least = least
         self.most = most
         self.gate = gate
+        self.quick = quick
         self.calls = self.total = self.nanoseconds = 0
         self.listed = False
 
@@ -400,12 +404,15 @@ cdef class Poller:
     cdef Py_ssize_t out_size, out_room
     cdef Py_ssize_t at[MAX_ARGUMENTS]
     cdef Py_ssize_t length[MAX_ARGUMENTS]
-    cdef object loop, server, engine, tx, stats
+    cdef object loop, server, engine, tx, stats, timings
     cdef dict hot
     cdef list called
     cdef set transports
     cdef HotCommand get, set_, ping
     cdef long long commands, received, now_ms
+    # What is known of ``server.timings``; when the last chunk ended, 0 if something else ran since.
+    cdef long long watch_ns, chunk_ended
+    cdef bint tracking, was_timed
     cdef object now
     # What is known of the keyspace while a chunk runs.
     cdef bint plain, room_changed
@@ -447,6 +454,9 @@ cdef class Poller:
         if self.epfd < 0:
             raise OSError(errno, os.strerror(errno))
         self.engine.send_all = self.send_all
+        self.timings = server.engine.timings
+        self.timings.changed = self.look_at_timings
+        self.look_at_timings()
         self.loop.add_reader(self.epfd, self.turn)
 
     def add(self, sock, connection):
@@ -460,6 +470,14 @@ cdef class Poller:
             raise OSError(errno, os.strerror(errno))
         self.transports.add(transport)
         connection.connection_made(transport)
+
+    def look_at_timings(self):
+        """See what is to be timed."""
+        cdef HotCommand command
+        self.watch_ns = self.timings.watch_ns
+        self.tracking = self.timings.tracking
+        for command in self.hot.values():
+            command.total = command.entry.calls
 
     def close(self):
         """Watch nobody any more."""
@@ -485,6 +503,7 @@ cdef class Poller:
                 return
             engine.tick_scheduled = True
             self.known = False
+            self.chunk_ended = 0
             try:
                 for index in range(count):
                     self.ready(<Transport>self.events[index].data.ptr, self.events[index].events)
@@ -500,6 +519,7 @@ cdef class Poller:
         try:
             if events & EPOLLOUT and not transport.ended:
                 transport.drain()
+                self.chunk_ended = 0
             if not transport.ended and events & (EPOLLIN | EPOLLERR | EPOLLHUP):
                 if transport.reading:
                     self.receive(transport)
@@ -540,6 +560,7 @@ cdef class Poller:
                 rest = PyBytes_FromStringAndSize(self.buffer + used, have + got - used)
                 self.book()
                 self.known = False
+                self.chunk_ended = 0
                 if connection._must_wait():
                     connection._receive_strictly(rest)
                 else:
@@ -561,6 +582,7 @@ cdef class Poller:
                 transport.partial = b""
             self.book()
             self.known = False
+            self.chunk_ended = 0
             transport.connection.data_received(data)
 
     cdef Py_ssize_t recv(self, Transport transport, char* into, Py_ssize_t most) except -2:
@@ -590,8 +612,12 @@ cdef class Poller:
         cdef Py_ssize_t done = 0
         cdef Py_ssize_t end, arguments
         cdef int state
+        cdef long long before = self.commands
         cdef HotCommand hot
         cdef HotCommand last = None
+        if not self.chunk_ended:
+            self.chunk_ended = monotonic_ns()
+        self.was_timed = False
         state = self.begin(transport)
         while done < size:
             end = self.find_arguments(text, done, size, &arguments)
@@ -612,16 +638,17 @@ cdef class Poller:
                     continue
                 self.run_hot(transport, hot, argv)
             done = end
+            last = hot
             if self.out_size > MAX_PENDING:
                 self.send_out(transport)
                 if transport.connection._must_wait():
                     why[0] = ODD
                     break
-            last = hot
         self.settle()
         self.received += done
         if last is not None:
             set_slot(transport.client, CLIENT_LAST, last.entry)
+            self.time_chunk(text, arguments, last, done == size and self.commands - before == 1 and not self.was_timed)
         self.send_out(transport)
         return done
 
@@ -789,7 +816,9 @@ cdef class Poller:
 
     cdef run_hot(self, Transport transport, HotCommand command, list argv):
         """Run a command of the hot table by its handler."""
-        cdef long long began = self.timed(command)
+        cdef bint slow = len(argv) > command.quick
+        cdef long long took
+        cdef long long began = monotonic_ns() if slow else self.timed(command)
         self.settle()
         try:
             reply = command.handler(self.tx, argv)
@@ -799,7 +828,13 @@ cdef class Poller:
         except Exception as failure:
             self.known = False
             reply = failures.internal_error(transport.connection, argv[0], failure)
-        self.count(command, began)
+        self.count(command, 0)
+        if began:
+            took = monotonic_ns() - began
+            self.record(command, took, 1 if slow or command.total <= ALL_TIMED else TIMED_ONE_IN)
+            if took >= self.watch_ns:
+                self.timings.slow(command.entry, argv, took)
+                self.was_timed = True
         self.emit(reply)
         self.look()
 
@@ -809,6 +844,8 @@ cdef class Poller:
         self.send_out(transport)
         self.book()
         self.known = False
+        self.was_timed = True
+        self.chunk_ended = 0
         transport.connection._run_one(argv)
 
     cdef bint goes_on(self, Transport transport):
@@ -830,12 +867,36 @@ cdef class Poller:
             return 0
         return monotonic_ns()
 
+    cdef record(self, HotCommand command, long long took, long weight):
+        """What ``server.timings`` does with a duration, and the cell of ``server.histogram``."""
+        cdef long long cell
+        cdef int shift = 0
+        command.nanoseconds += took * weight
+        if self.tracking:
+            cell = took - took % 1000
+            if cell > MOST_NS:
+                cell = MOST_NS
+            elif cell == 0:
+                cell = 1
+            while cell >> shift > 255:
+                shift += 1
+            cell = (shift << 7) + (cell >> shift)
+            command.durations[cell] = command.durations.get(cell, 0) + weight
+
+    cdef time_chunk(self, const char* text, Py_ssize_t arguments, HotCommand command, bint alone):
+        """The chunk has ended; a command that came alone in it, and was not timed as such, took as long."""
+        cdef long long now = monotonic_ns()
+        cdef long long took = now - self.chunk_ended
+        self.chunk_ended = now
+        if alone and took >= self.watch_ns:
+            self.timings.slow(command.entry, self.argv_of(text, arguments), took)
+
     cdef count(self, HotCommand command, long long began):
         command.calls += 1
         command.total += 1
         self.commands += 1
         if began:
-            command.nanoseconds += (monotonic_ns() - began) * (1 if command.total <= ALL_TIMED else TIMED_ONE_IN)
+            self.record(command, monotonic_ns() - began, 1 if command.total <= ALL_TIMED else TIMED_ONE_IN)
         if not command.listed:
             command.listed = True
             self.called.append(command)

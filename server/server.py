@@ -37,6 +37,7 @@ from perdure.server.config import Config
 from perdure.server.connection import Connection
 from perdure.server.durability import DurableWaits
 from perdure.server.engine import Engine
+from perdure.server.latency import EXPIRE_CYCLE
 from perdure.server.log_gate import LogGate, NoLogWriter
 from perdure.server.logfile import Log as LogFile
 from perdure.server.options import BY_NAME
@@ -93,11 +94,13 @@ class Server:
         self.limits = Limits()
         self.started_s = time.time()
         self.run_id = f"{rng.getrandbits(160):040x}"
+        self.replication_id = self.run_id
         self.load = LoadProgress()
         self.recovery: Any = None
         self.keyspace = Keyspace(config["databases"])
         self.fs: Filesystem = RealFilesystem()
         """Where the files of users and of the configuration are; the log has its own."""
+        self.log_fs: Filesystem = self.fs
         self.clients: dict[int, Client] = {}
         self.over_soft: dict[Client, None] = {}
         """Clients whose unsent output is over their soft limit."""
@@ -255,6 +258,8 @@ class Server:
         self.stats.sample(now_s)
         if not self.engine.state & LOADING:
             self.writer.tick()
+            if self.engine.timings.monitor.threshold_ms:
+                self.engine.timings.look_at_log(self.writer)
             if self.active_expire and not self.engine.state & PAUSED:
                 self._expire()
         self.keyspace.free_some(_FREE_BATCH)
@@ -274,6 +279,7 @@ class Server:
         self._expiring_soon = False
         if self.engine.state & BUSY:
             return  # in the middle of a script
+        began_ns = time.perf_counter_ns()
         ends = time.monotonic() + _EXPIRE_BUDGET_S
         tx = self.tx
         tx.now_ms = tx.clock_ms = self.now_ms()
@@ -288,7 +294,10 @@ class Server:
         while found >= _EXPIRE_BATCH:
             self.engine.background(step)
             if time.monotonic() > ends:
+                self.stats.expiry_cut_short += 1
                 break
+        self.stats.expiry_ns += time.perf_counter_ns() - began_ns
+        self.engine.timings.sample(EXPIRE_CYCLE, began_ns)
         if found >= _EXPIRE_BATCH and not self._expiring_soon:
             self._expiring_soon = True
             self.loop.call_later(_EXPIRE_BUDGET_S, self._expire)

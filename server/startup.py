@@ -100,6 +100,7 @@ def load(server: Server, fs: Filesystem, place: LogPlace) -> Recovery:
 async def recover(server: Server, fs: Filesystem, held: DirectoryLock) -> None:
     """Load, mend a torn tail, begin this run's log; then the server is no longer loading."""
     place = place_of(server)
+    server.log_fs = fs
     if not server.config["appendonly"]:
         _refuse_snapshot(server, fs)
         held.sign()

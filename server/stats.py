@@ -25,6 +25,10 @@ class Stats:
         self.net_in = 0
         self.net_out = 0
         self.expired_keys = 0
+        self.expiry_ns = 0
+        """What active expiry took."""
+        self.expiry_cut_short = 0
+        """How often active expiry left something for its next turn, so as not to hold the loop."""
         self.error_replies = 0
         self.errors: dict[bytes, int] = {}
         self.output_limit_disconnections = 0

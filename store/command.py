@@ -122,6 +122,7 @@ class Command:
     nanoseconds: int = 0
     rejected_calls: int = 0
     failed_calls: int = 0
+    durations: dict[int, int] = field(default_factory=dict)
 
     @property
     def lower_name(self) -> bytes:

@@ -427,10 +427,40 @@ GETKEYS_ARITY = b"ERR Invalid number of arguments specified for command"
 GETKEYS_INVALID = b"ERR Invalid arguments specified for command"
 NO_CONFIG_FILE = b"ERR The server is running without a config file"
 NO_SHUTDOWN = b"ERR No shutdown in progress."
+SHUTDOWN_FAILS = b"ERR Errors trying to SHUTDOWN. Check logs."
+SLOWLOG_COUNT = b"ERR count should be greater than or equal to -1"
+CLUSTER_DISABLED = b"ERR This instance has cluster support disabled"
+NO_REPLICATION = b"ERR replication is not supported by this version of perdure"
+INVALID_MASTER_PORT = b"ERR Invalid master port"
+FAILOVER_TIMEOUT = b"ERR FAILOVER timeout must be greater than 0"
+FAILOVER_WITHOUT_REPLICAS = b"ERR FAILOVER requires connected replicas."
+NO_FAILOVER = b"ERR No failover in progress."
+MODULE_NOT_LOADED = b"ERR Error loading the extension. Please check the server logs."
+NO_SUCH_MODULE = b"ERR Error unloading module: no such module with that name"
+MODULE_NOT_ALLOWED = (
+    b'ERR MODULE command not allowed. If the enable-module-command option is set to "local", you can run it from a '
+    b"local connection, otherwise you need to set this option in the configuration file, and then restart the server."
+)
 SHUTDOWN_SAVE = (
     b"ERR SHUTDOWN SAVE needs RDB files, which this version of perdure does not write; "
     b"SHUTDOWN NOSAVE finishes the log and exits"
 )
+DEBUG_RELOAD = (
+    b"ERR DEBUG RELOAD needs RDB files, which this version of perdure does not write; "
+    b"DEBUG LOADAOF makes the data anew out of the log"
+)
+DEBUG_RELOAD_OPTION = b"ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."
+DEBUG_PROTOCOL = (
+    b"ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|"
+    b"attrib|push|verbatim|true|false"
+)
+DEBUG_NEEDS_RESP3 = b"ERR RESP2 is not supported by this command"
+OUT_OF_RANGE_DATABASE = b"ERR Out of range database"
+NOT_A_HASH_TABLE = b"ERR The value stored at the specified key is not represented using an hash table"
+NOT_A_LISTPACK = b"ERR Not a listpack encoded object."
+NOT_A_QUICKLIST = b"ERR Not a quicklist encoded object."
+NOT_AN_SDS = b"ERR Not an sds encoded string."
+PACKED_THRESHOLD = b"ERR argument must be a memory value bigger than 1 and smaller than 4gb"
 DEBUG_NOT_ALLOWED = (
     b'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local '
     b"connection, otherwise you need to set this option in the configuration file, and then restart the server."
@@ -440,6 +470,31 @@ DEBUG_NOT_ALLOWED = (
 def unknown_debug(subcommand: bytes) -> bytes:
     """DEBUG finds its subcommands itself and does not say whether the name or the number of arguments is wrong."""
     return b"ERR unknown subcommand or wrong number of arguments for '%b'. Try DEBUG HELP." % subcommand[:128]
+
+
+def debug_refused(subcommand: bytes) -> bytes:
+    """DEBUG: what would only harm the server, or the data, is not done."""
+    return b"ERR DEBUG %b is refused: perdure does not end, or damage itself, on demand" % subcommand.upper()
+
+
+def log_not_loaded(reason: bytes) -> bytes:
+    """DEBUG LOADAOF: the log could not be read back, and nothing was changed."""
+    return b"ERR DEBUG LOADAOF: %b" % reason
+
+
+def no_latency_samples(event: bytes) -> bytes:
+    """LATENCY GRAPH: nothing of the kind was sampled."""
+    return b"ERR No samples available for event '%b'" % event.partition(b"\0")[0]
+
+
+def unknown_replconf(option: bytes) -> bytes:
+    """REPLCONF knows no ``option``."""
+    return b"ERR Unrecognized REPLCONF option: %b" % option.partition(b"\0")[0]
+
+
+def unknown_rdb_filter(word: bytes) -> bytes:
+    """REPLCONF rdb-filter-only: what is no part of an RDB file."""
+    return b"ERR Unsupported rdb-filter-only option: %b" % word.partition(b"\0")[0]
 
 
 def config_not_rewritten(reason: bytes) -> bytes:

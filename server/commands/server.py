@@ -1,14 +1,15 @@
-"""Commands on the process itself: CONFIG, TIME, SHUTDOWN, DEBUG.
+"""Commands on the process itself: CONFIG, TIME, LASTSAVE, SHUTDOWN.
 
-DEBUG is one command that finds its subcommands itself, as in stock, and is refused
-unless ``enable-debug-command`` allows it.  SHUTDOWN asks the owner of the loop to end
-(``Server.stop``); it finishes the log as for SIGTERM, and the client is not answered.
+SHUTDOWN asks the owner of the loop to end (``Server.stop``); it finishes the log as for
+SIGTERM, and the client is not answered.  While the log refuses writes it is refused, too:
+what was answered may not be on the disk yet, and goes there once the disk is well
+again; FORCE ends the server all the same.  There is nobody to wait for, so NOW changes
+nothing, and a shutdown is never in progress for ABORT.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import time
 
 from perdure.server.acl_rules import user_line
@@ -27,16 +28,13 @@ from perdure.store.command import (
     NOSCRIPT,
     STALE,
     command,
-    every_command,
 )
 from perdure.store.errors import CommandError
-from perdure.store.resp import OK, array, bulk, bulk_array, map_head, simple
+from perdure.store.resp import OK, array, bulk, bulk_array, integer, map_head, simple
 
 _ADMIN_FLAGS = ADMIN | NOSCRIPT | LOADING | STALE
 _ADMIN_ACL = ("admin", "slow", "dangerous")
 _LOCAL = (b"127.0.0.1:", b"[::1]:", b"::1:")
-_NUMBER = re.compile(rb"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?", re.IGNORECASE)
-_MAX_SLEEP_S = 1e9
 _SHUTDOWN_WORDS = {b"SAVE", b"NOSAVE", b"NOW", b"FORCE", b"ABORT"}
 
 
@@ -134,8 +132,7 @@ def config_resetstat(tx: ServerTx, argv: list[bytes]) -> bytes:
     """CONFIG RESETSTAT"""
     server = tx.server
     server.stats.reset()
-    for entry in every_command():
-        entry.calls = entry.nanoseconds = entry.rejected_calls = entry.failed_calls = 0
+    server.engine.timings.reset()
     tx.lookups = tx.misses = 0
     if hasattr(server.writer, "delayed_fsync"):
         server.writer.delayed_fsync = 0
@@ -151,7 +148,7 @@ def config_help(tx: ServerTx, argv: list[bytes]) -> bytes:
     return array([simple(line) for line in _CONFIG_HELP])
 
 
-# ---- TIME, SHUTDOWN --------------------------------------------------------------------------
+# ---- TIME, LASTSAVE, SHUTDOWN --------------------------------------------------------------------------
 
 
 @command(
@@ -163,6 +160,16 @@ def time_(tx: ServerTx, argv: list[bytes]) -> bytes:
     """TIME"""
     seconds, us = divmod(time.time_ns() // 1000, 1_000_000)
     return bulk_array([b"%d" % seconds, b"%d" % us])
+
+
+@command(
+    "LASTSAVE", arity=1, flags=LOADING | STALE | FAST, group="server", acl=("admin", "fast", "dangerous"),
+    tips=("nondeterministic_output",), complexity="O(1)",
+    summary="Returns the unix time of the last snapshot: that of the start while there is none.",
+)  # fmt: skip
+def lastsave(tx: ServerTx, argv: list[bytes]) -> bytes:
+    """LASTSAVE"""
+    return integer(int(tx.server.started_s))
 
 
 @command(
@@ -184,47 +191,9 @@ def shutdown(tx: ServerTx, argv: list[bytes]) -> bytes:
     )
     if counts_on_a_save and b"FORCE" not in words and not server.engine.state & IS_LOADING:
         raise CommandError(errors.SHUTDOWN_SAVE)
+    if server.engine.log.refusing is not None and b"FORCE" not in words:
+        server.log.warning(f"SHUTDOWN refused: the log takes no writes ({server.engine.log.refusing})")
+        raise CommandError(errors.SHUTDOWN_FAILS)
     client.state |= CLOSING
     server.stop("User requested shutdown", 0)
     return b""
-
-
-# ---- DEBUG -------------------------------------------------------------------------------------
-
-_DEBUG_HELP = (
-    b"DEBUG <subcommand> [<argument> ...]. The subcommands:",
-    b"SET-ACTIVE-EXPIRE <0|1>",
-    b"    0: leave keys that are due where they are until somebody asks for them. 1: as usual.",
-    b"SLEEP <seconds>",
-    b"    Do nothing at all for so long, fractions allowed; everybody waits.",
-    b"HELP",
-    b"    These lines.",
-)
-
-
-def _number(text: bytes) -> float:
-    """The number that a text begins with, 0 for none."""
-    match = _NUMBER.match(text)
-    return float(match[0]) if match else 0.0
-
-
-@command(
-    "DEBUG", arity=-2, flags=_ADMIN_FLAGS, group="server", acl=_ADMIN_ACL, doc_flags=("syscmd",),
-    syntax="subcommand [argument ...]", complexity="Depends on what it is told",
-    summary="Does what only tests of the server want.",
-)  # fmt: skip
-def debug(tx: ServerTx, argv: list[bytes]) -> bytes:
-    """DEBUG SLEEP seconds | SET-ACTIVE-EXPIRE 0|1 | HELP"""
-    allowed = tx.server.config["enable-debug-command"]
-    if allowed != "yes" and not (allowed == "local" and is_local(tx.session)):
-        raise CommandError(errors.DEBUG_NOT_ALLOWED)
-    what = argv[1].upper()
-    if what == b"HELP" and len(argv) == 2:
-        return array([simple(line) for line in _DEBUG_HELP])
-    if what == b"SLEEP" and len(argv) == 3:
-        time.sleep(min(max(_number(argv[2]), 0.0), _MAX_SLEEP_S))
-        return OK
-    if what == b"SET-ACTIVE-EXPIRE" and len(argv) == 3:
-        tx.server.active_expire = _number(argv[2]) >= 1
-        return OK
-    raise CommandError(errors.unknown_debug(argv[1]))

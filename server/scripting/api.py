@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LARGE_BYTES = 1 << 20
 _ERROR, _BULK = b"-$"
+_ALL_TIMED = 100
 _TIMED_ONE_IN = 16
 _MEMBER_COST = 3
 """An array's small members take so many times their bytes in a reply, beyond what a string takes."""
@@ -161,7 +162,8 @@ def _run_hot(run: Run, found: Hot, argv: list[bytes]) -> bytes:
     if entry.flags & WRITE:
         run.wrote = True
     entry.calls = calls = entry.calls + 1
-    began = 0 if calls % _TIMED_ONE_IN else perf_counter_ns()
+    slow = len(argv) > found[5] or calls <= _ALL_TIMED
+    began = perf_counter_ns() if slow or not calls % _TIMED_ONE_IN else 0
     try:
         return found[0](run.engine.tx, argv)
     except CommandError as error:
@@ -170,7 +172,8 @@ def _run_hot(run: Run, found: Hot, argv: list[bytes]) -> bytes:
         raise LuaError(error.text, is_table=True, counted=True) from None
     finally:
         if began:
-            entry.nanoseconds += (perf_counter_ns() - began) * _TIMED_ONE_IN
+            took = perf_counter_ns() - began
+            run.engine.timings.took(entry, argv, took, 1 if slow else _TIMED_ONE_IN)
 
 
 def _number(value: Any) -> float | None:

@@ -25,7 +25,7 @@ OLDER_ARITY = {b"zrank": 3, b"zrevrank": 3}
 """What stock says of commands that newer versions give another argument."""
 UNORDERED_INFO = (2, 6, 7, 8)
 """Members of a command's information that are sets: flags, ACL categories, tips, key specifications."""
-NO_ARGUMENTS = {b"COMMAND|GETKEYS", b"COMMAND|GETKEYSANDFLAGS", b"DEBUG"}
+NO_ARGUMENTS = {b"COMMAND|GETKEYS", b"COMMAND|GETKEYSANDFLAGS", b"DEBUG", b"REPLCONF"}
 """Stock's documentation leaves their arguments out."""
 
 

@@ -19,7 +19,6 @@ NOT_HERE = "there is no such thing here"
 LEFT_OUT = {
     "atomicvar_api": NOT_HERE,
     "gcc_version": "python_version says what runs",
-    "client_recent_max_input_buffer": "input is not buffered by client on the hot path",
     "allocator_allocated": NOT_KEPT,
     "allocator_active": NOT_KEPT,
     "allocator_resident": NOT_KEPT,
@@ -32,8 +31,6 @@ LEFT_OUT = {
     "lazyfreed_objects": "what is freed in the background is not counted",
     "rdb_changes_since_last_save": "no RDB files are written, so nothing is due for one",
     "expired_stale_perc": "expiry goes by deadline and does not sample",
-    "expired_time_cap_reached_count": "expiry goes by deadline and does not sample",
-    "expire_cycle_cpu_milliseconds": "expiry goes by deadline and does not sample",
     "total_reads_processed": "the loop reads the sockets and does not tell how often",
     "total_writes_processed": "the loop writes the sockets and does not tell how often",
     "reply_buffer_shrinks": "a client has no buffer of fixed size",

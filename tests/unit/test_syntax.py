@@ -128,6 +128,7 @@ LOOSER = {
     b"AUTH": "the optional name stands before the password",
     b"QUIT": "ignores whatever follows",
     b"CLIENT|KILL": "takes an address, or filters",
+    b"PSYNC": "ignores whatever follows, as stock does",
 }
 
 
