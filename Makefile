@@ -23,7 +23,7 @@ run: $(VENV)/.installed ## start the server on ./data; ARGS="--port 7000 --appen
 	@mkdir -p $(DATA)
 	@exec $(BIN)/perdure-server $(ARGS) $(if $(filter --dir,$(ARGS)),,--dir $(DATA))
 
-test: $(VENV)/.installed-test ## all tests; ARGS="tests/unit -k lock"
+test: $(VENV)/.installed-test $(VENV)/.installed-arq $(VENV)/.installed-ioredis ## all tests; ARGS="tests/unit -k lock"
 	$(PYTEST) -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-lint types ## ruff, and mypy --strict
@@ -40,7 +40,7 @@ bench: $(VENV)/.installed ## redis-server and perdure-server side by side
 	$(BIN)/python tests/bench/bench.py $(ARGS)
 
 clean: ## remove what was built and installed; ./data stays
-	rm -rf $(VENV) build dist perdure.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/clients/ioredis/node_modules build dist perdure.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(FOLDERS) tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The tree is flat and the import name is not: for mypy the folders stand under one name.
@@ -56,6 +56,17 @@ $(VENV)/.installed: pyproject.toml $(COMPILED) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+$(VENV)/.installed-test: EXTRAS := test,clients
 $(VENV)/.installed-%: pyproject.toml $(COMPILED) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(or $(EXTRAS),$*)]'
 	@touch $@
+
+# Programs of tests/clients that cannot be installed beside the others: arq wants an older redis-py, ioredis wants node.
+$(VENV)/.installed-arq: tests/clients/arq/requirements.txt | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/arq
+	$(VENV)/arq/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(VENV)/.installed-ioredis: tests/clients/ioredis/package-lock.json | $(BIN)/python
+	@command -v npm >/dev/null || { echo "npm is not installed: ioredis is not tested"; exit 0; }; \
+	if npm ci --silent --no-audit --no-fund --prefix $(dir $<); then touch $@; else echo "ioredis is not tested"; fi
