@@ -109,11 +109,18 @@ def _hooks(server: Server) -> dict[str, Callable[[Any], None]]:
         return hook
 
     timings = server.engine.timings
+    memory = server.engine.max_memory
     hooks: dict[str, Callable[[Any], None]] = {
         "proto-max-bulk-len": max_bulk,
         "client-query-buffer-limit": max_query,
         "client-output-buffer-limit": output_limits,
         "loglevel": server.log.set_level,
+        "maxmemory-policy": memory.set_policy,
+        "maxmemory": memory.set_limit,
+        "maxmemory-eviction-tenacity": memory.set_tenacity,
+        "maxmemory-samples": lambda value: setattr(memory.evictor, "samples", value),
+        "lfu-log-factor": lambda value: setattr(memory.rules, "log_factor", value),
+        "lfu-decay-time": lambda value: setattr(memory.rules, "decay_minutes", value),
         "notify-keyspace-events": server.engine.notifications.configure,
         "tracking-table-max-keys": tracked_keys,
         "slowlog-log-slower-than": timings.log_slower_than,

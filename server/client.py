@@ -61,8 +61,10 @@ TRACKED = 1 << 19
 # The server's again:
 TIMED = 1 << 22
 """Each command is to be timed (``server.timings``)."""
+MEMORY_FULL = 1 << 23
+"""More memory is used than ``maxmemory`` allows (``server.max_memory``)."""
 
-WRITES_ONLY = WATCHED | LOG_REFUSES | WAITED | TRACKED
+WRITES_ONLY = WATCHED | LOG_REFUSES | WAITED | TRACKED | MEMORY_FULL
 EVERYTHING = (1 << 24) - 1
 
 WAITING = BLOCKED | POSTPONED | SUSPENDED

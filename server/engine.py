@@ -40,6 +40,7 @@ from perdure.server.client import (
     IN_MULTI,
     LOADING,
     LOG_REFUSES,
+    MEMORY_FULL,
     MONITORED,
     MONITORING,
     NEEDS_AUTH,
@@ -54,11 +55,12 @@ from perdure.server.client import (
     TRACKED,
     TRACKING,
     WAITED,
-    WAITING,
     WATCHED,
     WRITES_ONLY,
     Client,
 )
+from perdure.server.max_memory import MaxMemory
+from perdure.server.memory_use import Meter
 from perdure.server.monitor import Monitors
 from perdure.server.notifications import Notifications
 from perdure.server.outbox import Outbox
@@ -127,7 +129,12 @@ class Engine:
     """Runs commands against one keyspace and one log."""
 
     def __init__(
-        self, server: Server, tx: ServerTx, log: Log, call_soon: Callable[[Callable[[], None]], object]
+        self,
+        server: Server,
+        tx: ServerTx,
+        log: Log,
+        call_soon: Callable[[Callable[[], None]], object],
+        meter: Meter,
     ) -> None:
         self.server = server
         self.tx = tx
@@ -148,6 +155,9 @@ class Engine:
         self.tracker = Tracker(self)
         self.monitors = Monitors(self)
         self.timings = Timings(self)
+        self.max_memory = MaxMemory(self, meter)
+        self.out_of_memory = False
+        """Is more memory used than ``maxmemory`` allows, and nothing can go?"""
         self.waiting: list[Client] = []
         self.tick_answers: list[tuple[Client, bytes]] = []
         """Answers of this tick that wait for its end, and for its batch if there is one: nobody looks at keys."""
@@ -162,8 +172,6 @@ class Engine:
         self._dirty_open: set[bytes] = set()
         self._all_in_flight = False
         self._all_open = False
-        self.out_of_memory = False
-        """Is more memory used than ``maxmemory`` allows?  Set by who counts it; nobody does yet."""
 
     # ---- a client's turn ---------------------------------------------------------------
 
@@ -246,6 +254,10 @@ class Engine:
             denied = self.server.acl.refusal(client, entry, argv)
             if denied is not None:
                 return denied
+        if self.state & MEMORY_FULL:
+            refusal = self.max_memory.refusal(client, entry)
+            if refusal is not None:
+                return refusal
         if self.log.refusing is not None:
             refusal = self._log_refusal(client, entry)
             if refusal is not None:
@@ -303,13 +315,13 @@ class Engine:
         uses = self.tx.db.uses
         if uses is None or entry.name == b"TOUCH":
             return self._run(entry, argv)
-        before = {key: uses.times.get(key) for key in entry.keys(argv)}
+        before = {key: uses.numbers.get(key) for key in entry.keys(argv)}
         reply = self._run(entry, argv)
-        for key, used_ms in before.items():
-            if used_ms is None:
-                uses.times.pop(key, None)
-            elif key in uses.times:
-                uses.times[key] = used_ms
+        for key, number in before.items():
+            if number is None:
+                uses.numbers.pop(key, None)
+            elif key in uses.numbers:
+                uses.numbers[key] = number
         return reply
 
     def _run(self, entry: Command, argv: list[bytes]) -> bytes:
@@ -405,6 +417,8 @@ class Engine:
 
         Answers go together, so that a client that waits for them is woken once.
         """
+        if self.state & MEMORY_FULL:
+            self.max_memory.make_room()
         self.tick_scheduled = False
         if self.pause.is_over:
             self.pause.go_on()
@@ -557,11 +571,13 @@ class Engine:
         records = self.tx.records
         before = len(records)
         self.tx.client = None
+        db_index = self.tx.logged_db  # what the open batch has so far ended in; a new one begins with SELECT
         self.tx.select(0)
         job()
         if len(records) > before:
             if self.state & (TRACK_DIRTY | WATCHED | WAITED | OBSERVED):
-                self.wrote(records[before:], 0, [key or b"" for _, key in touched(records[before:], 0)])
+                keys = [key or b"" for _, key in touched(records[before:], db_index)]
+                self.wrote(records[before:], db_index, keys)
                 self.need = 0
             self.schedule_tick()
         if self.waits.ready:

@@ -2,8 +2,7 @@
 
 A section is a function from the server to (name, value) pairs; ``SECTIONS`` is the
 order in which they are printed, whatever the order asked for.  A field of stock's
-that would say nothing true here (an allocator's statistics that Python does not
-keep ...) is left out rather than made up; the tests hold the list, with reasons.
+that would say nothing true here is left out rather than made up; the tests hold the list, with reasons.
 Our own fields begin with ``perdure_``.
 
 Every section is bounded work, except Commandstats, which is bounded by the table.
@@ -19,9 +18,10 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from perdure.server import process_stats
+from perdure.server import memory_report, process_stats
 from perdure.server.client import LOADING
 from perdure.server.histogram import percentile
+from perdure.server.memory_report import unsent_bytes
 from perdure.server.version import PERDURE_VERSION, REDIS_VERSION
 from perdure.store.command import READONLY, every_command
 from perdure.store.database import Database
@@ -92,13 +92,6 @@ def _server(server: Server) -> Fields:
     ]
 
 
-def _output_bytes(client: Any) -> int:
-    """What a client has not been sent yet."""
-    connection = client.connection
-    transport = None if connection is None else connection.transport
-    return int(client.held_bytes) + (0 if transport is None else int(transport.get_write_buffer_size()))
-
-
 def _input_bytes(client: Any) -> int:
     """What a client has sent of a request that is not whole; the compiled path keeps a few KiB of its own."""
     connection = client.connection
@@ -111,7 +104,7 @@ def _clients(server: Server) -> Fields:
         ("cluster_connections", 0),
         ("maxclients", server.config["maxclients"]),
         ("client_recent_max_input_buffer", max(map(_input_bytes, list(server.clients.values())), default=0)),
-        ("client_recent_max_output_buffer", max(map(_output_bytes, list(server.clients.values())), default=0)),
+        ("client_recent_max_output_buffer", max(map(unsent_bytes, list(server.clients.values())), default=0)),
         ("blocked_clients", server.engine.waits.count + len(server.engine.pause)),
         ("tracking_clients", server.engine.tracker.clients),
         ("clients_in_timeout_table", server.engine.waits.with_deadline),
@@ -119,28 +112,27 @@ def _clients(server: Server) -> Fields:
 
 
 def _memory(server: Server) -> Fields:
-    now = process_stats.memory()
-    startup = min(server.startup_memory, now.used)
-    peak = max(now.peak_rss - (now.rss - now.used), now.used)
-    dataset = now.used - startup
+    report = memory_report.report(server)
     total = process_stats.total_memory()
     limit = server.config["maxmemory"]
     garbage = server.keyspace.garbage
     scripts, libraries = server.scripts, server.scripts.libraries
     eval_vm = scripts.vm_bytes()
-    buffers = sum(client.queue_bytes + _output_bytes(client) for client in list(server.clients.values()))
     return [
-        ("used_memory", now.used),
-        ("used_memory_human", human(now.used)),
-        ("used_memory_rss", now.rss),
-        ("used_memory_rss_human", human(now.rss)),
-        ("used_memory_peak", peak),
-        ("used_memory_peak_human", human(peak)),
-        ("used_memory_peak_perc", percent(now.used, peak)),
-        ("used_memory_overhead", startup),
-        ("used_memory_startup", startup),
-        ("used_memory_dataset", dataset),
-        ("used_memory_dataset_perc", percent(dataset, now.used)),
+        ("used_memory", report.used),
+        ("used_memory_human", human(report.used)),
+        ("used_memory_rss", report.rss),
+        ("used_memory_rss_human", human(report.rss)),
+        ("used_memory_peak", report.peak),
+        ("used_memory_peak_human", human(report.peak)),
+        ("used_memory_peak_perc", percent(report.used, report.peak)),
+        ("used_memory_overhead", report.overhead),
+        ("used_memory_startup", report.startup),
+        ("used_memory_dataset", report.dataset),
+        ("used_memory_dataset_perc", percent(report.dataset, report.used - report.startup)),
+        ("allocator_allocated", report.used),
+        ("allocator_active", report.active),
+        ("allocator_resident", report.resident),
         ("total_system_memory", total),
         ("total_system_memory_human", human(total)),
         ("used_memory_lua", eval_vm),
@@ -159,15 +151,21 @@ def _memory(server: Server) -> Fields:
         ("maxmemory", limit),
         ("maxmemory_human", human(limit)),
         ("maxmemory_policy", server.config["maxmemory-policy"]),
-        ("mem_fragmentation_ratio", _ratio(now.rss, now.used)),
-        ("mem_fragmentation_bytes", now.rss - now.used),
-        ("mem_not_counted_for_evict", 0),
+        ("allocator_frag_ratio", _ratio(report.active, report.used)),
+        ("allocator_frag_bytes", report.active - report.used),
+        ("allocator_rss_ratio", _ratio(report.resident, report.active)),
+        ("allocator_rss_bytes", report.resident - report.active),
+        ("rss_overhead_ratio", _ratio(report.rss, report.resident)),
+        ("rss_overhead_bytes", report.rss - report.resident),
+        ("mem_fragmentation_ratio", _ratio(report.rss, report.used)),
+        ("mem_fragmentation_bytes", report.rss - report.used),
+        ("mem_not_counted_for_evict", server.engine.max_memory.not_counted()),
         ("mem_replication_backlog", 0),
         ("mem_total_replication_buffers", 0),
         ("mem_clients_slaves", 0),
-        ("mem_clients_normal", buffers),
+        ("mem_clients_normal", report.clients),
         ("mem_cluster_links", 0),
-        ("mem_aof_buffer", _open_batch_bytes(server)),
+        ("mem_aof_buffer", report.log),
         ("mem_allocator", "python"),
         ("active_defrag_running", 0),
         ("lazyfree_pending_objects", sum(map(len, garbage))),
@@ -276,6 +274,7 @@ def _lookups(server: Server) -> int:
 def _stats(server: Server) -> Fields:
     stats = server.stats
     commands, net_in, net_out = stats.rates()
+    short_s = server.engine.max_memory.short_for_s()
     channels, patterns, shard_channels = server.engine.pubsub.registry
     tracker = server.engine.tracker
     zeros = (
@@ -299,8 +298,10 @@ def _stats(server: Server) -> Fields:
         ("expired_keys", stats.expired_keys),
         ("expired_time_cap_reached_count", stats.expiry_cut_short),
         ("expire_cycle_cpu_milliseconds", stats.expiry_ns // 1_000_000),
-        *((name, 0) for name in ("evicted_keys", "evicted_clients")),
-        *((name, 0) for name in ("total_eviction_exceeded_time", "current_eviction_exceeded_time")),
+        ("evicted_keys", stats.evicted_keys),
+        ("evicted_clients", 0),
+        ("total_eviction_exceeded_time", int((stats.eviction_exceeded_s + short_s) * 1000)),
+        ("current_eviction_exceeded_time", int(short_s * 1000)),
         ("keyspace_hits", _lookups(server) - server.tx.misses),
         ("keyspace_misses", server.tx.misses),
         ("pubsub_channels", len(channels)),

@@ -1,16 +1,20 @@
 """The log as the store and the engine see it.
 
 ``LogGate`` turns the writer's refusal into the error that clients get
-(REFUSE-WHOLE).  ``NoLogWriter`` stands in the writer's place while there is no log:
-with ``appendonly no``, and until loading is over.
+(REFUSE-WHOLE).  Where memory is limited it makes the writer's grants small, so that memory
+is looked at as the log grows (``server.max_memory``).  ``NoLogWriter`` stands in the writer's
+place while there is no log: with ``appendonly no``, and until loading is over.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from perdure.store.errors import CommandError, log_refused
 from perdure.wal.writer import LogRefused
+
+if TYPE_CHECKING:
+    from perdure.server.max_memory import MaxMemory
 
 
 class Admits(Protocol):
@@ -22,17 +26,23 @@ class Admits(Protocol):
 class LogGate:
     """``store.tx.LogSink`` on a log writer."""
 
-    __slots__ = ("writer",)
+    __slots__ = ("memory", "writer")
 
-    def __init__(self, writer: Admits) -> None:
+    def __init__(self, writer: Admits, memory: MaxMemory | None = None) -> None:
         self.writer = writer
+        self.memory = memory
 
     def admit(self, nbytes: int) -> int:
         """Room in the open batch for ``nbytes`` more; CommandError (MISCONF) if the log cannot take them."""
         try:
-            return self.writer.admit(nbytes)
+            room = self.writer.admit(nbytes)
         except LogRefused as refusal:
             raise CommandError(log_refused(refusal.text.encode())) from None
+        memory = self.memory
+        if memory is not None and memory.limit:
+            memory.look()
+            return min(room, memory.look_every)
+        return room
 
 
 class NoLogWriter:

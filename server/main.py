@@ -9,6 +9,9 @@ status 0; status 1 if the log could not be brought to its end.
 
 from __future__ import annotations
 
+from perdure.server import heap_first  # noqa: F401  counts what comes after it
+
+# isort: split
 import asyncio
 import contextlib
 import gc

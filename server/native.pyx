@@ -637,6 +637,8 @@ cdef class Poller:
                     state = self.begin(transport)
                     continue
                 self.run_hot(transport, hot, argv)
+                if not self.known:
+                    state = self.begin(transport)
             done = end
             last = hot
             if self.out_size > MAX_PENDING:
@@ -819,7 +821,9 @@ cdef class Poller:
         cdef bint slow = len(argv) > command.quick
         cdef long long took
         cdef long long began = monotonic_ns() if slow else self.timed(command)
+        cdef Py_ssize_t room
         self.settle()
+        room = slot(self.tx, TX_ROOM)
         try:
             reply = command.handler(self.tx, argv)
         except CommandError as error:
@@ -828,6 +832,8 @@ cdef class Poller:
         except Exception as failure:
             self.known = False
             reply = failures.internal_error(transport.connection, argv[0], failure)
+        if <Py_ssize_t>slot(self.tx, TX_ROOM) > room:
+            self.known = False  # the log's gate was asked, and may have found memory short
         self.count(command, 0)
         if began:
             took = monotonic_ns() - began

@@ -274,6 +274,5 @@ REFUSED: Final[dict[str, Any]] = {
 #: Options without effect here that a user may be counting on: one line in the log at the start.
 WARNED: Final[dict[str, tuple[Any, str]]] = {
     "syslog-enabled": (False, "logging to syslog is not supported; the log goes to stdout or to 'logfile'"),
-    "maxmemory": (0, "a memory limit is not enforced by this version of perdure"),
     "min-replicas-to-write": (0, "replication is not supported by this version of perdure"),
 }

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from perdure.server import observers, output_limits, process_stats
+from perdure.server import memory_use, observers, output_limits, process_stats
 from perdure.server.acl import Acl
 from perdure.server.bounded_reader import bounded_reader
 from perdure.server.client import (
@@ -108,7 +108,7 @@ class Server:
         self.type_limits: dict[str, int] = {}
         self.writer: Any = NoLogWriter()
         self.tx = ServerTx(self.keyspace, LogGate(self.writer), rng, self.type_limits, self)
-        self.engine = Engine(self, self.tx, self.writer, loop.call_soon)
+        self.engine = Engine(self, self.tx, self.writer, loop.call_soon, memory_use.meter())
         self.engine.state |= LOADING
         self.durable_waits = DurableWaits(self)
         self.acl = Acl(self)
@@ -121,7 +121,9 @@ class Server:
         """Do clients' sockets belong to the compiled hot path (``server.accepting``)?"""
         self._cron_handle: asyncio.TimerHandle | None = None
         self._expiring_soon = False
-        self.startup_memory = process_stats.memory().used
+        self.program_memory = process_stats.memory().used
+        """What was resident before there was any data."""
+        self.startup_memory = self.engine.max_memory.used()
         self.active_expire = True
         """DEBUG SET-ACTIVE-EXPIRE: are due keys removed before anyone asks for them?"""
 
@@ -140,12 +142,13 @@ class Server:
     def start_log(self, writer: Any) -> None:
         """Loading is over: log to ``writer`` from now on."""
         self.writer = writer
-        self.tx.sink = LogGate(writer)
+        self.tx.sink = LogGate(writer, self.engine.max_memory)
         self.engine.log = writer
         self.keyspace.clock = self.tx
         self.tx.select(self.tx.db_index)  # the log may have swapped or flushed databases
         self.engine.state &= ~LOADING
         self.engine.refresh_state()
+        self.engine.max_memory.look()
 
     # ---- clients -------------------------------------------------------------------------
 
@@ -256,6 +259,7 @@ class Server:
         self._cron_handle = self.loop.call_later(CRON_S, self._cron)
         now_s = time.time()
         self.stats.sample(now_s)
+        self.engine.max_memory.look()
         if not self.engine.state & LOADING:
             self.writer.tick()
             if self.engine.timings.monitor.threshold_ms:

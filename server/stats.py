@@ -29,6 +29,9 @@ class Stats:
         """What active expiry took."""
         self.expiry_cut_short = 0
         """How often active expiry left something for its next turn, so as not to hold the loop."""
+        self.evicted_keys = 0
+        self.eviction_exceeded_s = 0.0
+        """For how long memory was short, but for now."""
         self.error_replies = 0
         self.errors: dict[bytes, int] = {}
         self.output_limit_disconnections = 0

@@ -13,11 +13,14 @@ into C on the hot path.  Around it stand
 Who changes a key uses the methods here, or does exactly what they do (the SET
 fast path).  Nothing here logs: a command has logged before it calls (LOG-FIRST).
 
-When a key was last used is not kept: it would cost every command time and every key
-memory, for OBJECT IDLETIME alone.  The first such call switches it on for its
-database, whose class is then ``UsedDatabase`` with the same methods and times kept;
-until then it costs nothing.  Keys that nobody used since are idle since that call:
-never too long, so who deletes what is idle long enough deletes nothing in use.
+How keys are used (``store.uses``) is kept only where somebody wants to know: a policy of
+``maxmemory-policy``, for all databases, or OBJECT IDLETIME, from its first call in a database
+on.  The database's class is then ``UsedDatabase`` with the same methods and uses kept; until
+then it costs nothing.  Keys that nobody used since are idle since then: never too long, so
+who deletes what is idle long enough deletes nothing in use.
+
+In the same way ``expires`` is an ``OrderedExpires``, which has random members, only while a
+policy evicts keys that have a deadline at random.
 
 Invariants (``_check``): every key of ``expires`` is in the dict; ``order`` and
 ``deadlines`` know every key they must; no aggregate is empty, but for those that a
@@ -27,44 +30,46 @@ that is not there.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from perdure.store import value_types
 from perdure.store.deadlines import Deadlines
 from perdure.store.key_order import KeyOrder
+from perdure.store.uses import Clock, NoClock, Recency, Uses
 from perdure.store.warm import Warm
 
 _BIG_VALUE = 4096
 """A value with more members is freed bit by bit."""
 
 
-class Clock(Protocol):
-    """Who knows the time (``Tx``)."""
+class OrderedExpires(dict[bytes, int]):
+    """Deadlines by key, and the keys in an order that gives random ones."""
 
-    clock_ms: int
-    now_ms: int
+    __slots__ = ("order",)
 
+    def __init__(self, deadlines: dict[bytes, int]) -> None:
+        super().__init__(deadlines)
+        self.order = KeyOrder(self)
 
-class NoClock:
-    """There is no time yet."""
+    def __setitem__(self, key: bytes, deadline_ms: int) -> None:
+        if key not in self:
+            self.order.append(key)
+        dict.__setitem__(self, key, deadline_ms)
 
-    clock_ms = 0
-    now_ms = 0
+    def __delitem__(self, key: bytes) -> None:
+        dict.__delitem__(self, key)
+        self.order.removed(key)
 
+    def pop(self, key: bytes, *default: Any) -> Any:
+        """Take a key away."""
+        if key in self:
+            self.order.removed(key)
+        return dict.pop(self, key, *default)
 
-class Uses:
-    """When keys of one database were last used, in unix ms."""
-
-    __slots__ = ("clock", "since_ms", "times")
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.since_ms = clock.clock_ms
-        self.times: dict[bytes, int] = {}
-
-    def idle_ms(self, key: bytes) -> int:
-        """How long nobody used a key that exists."""
-        return max(0, self.clock.clock_ms - self.times.get(key, self.since_ms))
+    def clear(self) -> None:
+        """Take all away."""
+        dict.clear(self)
+        self.order = KeyOrder()
 
 
 class Database(dict[bytes, Any]):
@@ -84,15 +89,26 @@ class Database(dict[bytes, Any]):
     def keep_uses(self, clock: Clock) -> Uses:
         """When keys are used: from the first call on it is kept."""
         if self.uses is None:
-            self.uses = Uses(clock)
-            self.__class__ = UsedDatabase
+            self.follow_uses(Recency(clock))
+        assert self.uses is not None
         return self.uses
+
+    def follow_uses(self, uses: Uses | None) -> None:
+        """Keep how keys are used in ``uses`` from now on; None: no longer."""
+        self.uses = uses
+        self.__class__ = Database if uses is None else UsedDatabase
+
+    def order_expires(self, ordered: bool) -> None:
+        """Have ``expires`` give random keys, or no longer."""
+        if ordered is not isinstance(self.expires, OrderedExpires):
+            self.expires = OrderedExpires(self.expires) if ordered else dict(self.expires)
 
     def fresh(self) -> Database:
         """An empty database to stand in this one's place."""
         database = Database()
         if self.uses is not None:
-            database.keep_uses(self.uses.clock)
+            database.follow_uses(self.uses.fresh())
+        database.order_expires(isinstance(self.expires, OrderedExpires))
         return database
 
     def put(self, key: bytes, value: Any) -> None:
@@ -150,11 +166,14 @@ class Database(dict[bytes, Any]):
         self.member_deadlines._check(self.member_expires)
         self.order._check(self)
         self.deadlines._check(self.expires)
-        assert self.uses is None or all(key in self for key in self.uses.times)
+        assert self.uses is None or all(key in self for key in self.uses.numbers)
+        assert (self.uses is not None) == isinstance(self, UsedDatabase)
+        if isinstance(self.expires, OrderedExpires):
+            self.expires.order._check(self.expires)
 
 
 class UsedDatabase(Database):
-    """A database that keeps when its keys were last used, see above.
+    """A database that keeps how its keys are used, see above.
 
     ``get`` and ``[key] = value`` are a use; who only looks (EXISTS, TYPE, TTL ...)
     goes through ``dict.get``, as ``Tx.peek`` does.
@@ -168,16 +187,20 @@ class UsedDatabase(Database):
         value = dict.get(self, key)
         if value is None:
             return default
-        self.uses.times[key] = self.uses.clock.clock_ms
+        self.uses.touch(key)
         return value
 
     def __setitem__(self, key: bytes, value: Any) -> None:
+        is_new = key not in self
         dict.__setitem__(self, key, value)
-        self.uses.times[key] = self.uses.clock.clock_ms
+        if is_new:
+            self.uses.enter(key)
+        else:
+            self.uses.touch(key)
 
     def pop(self, key: bytes, *default: Any) -> Any:
         """Take a key away."""
-        self.uses.times.pop(key, None)
+        self.uses.numbers.pop(key, None)
         return dict.pop(self, key, *default)
 
     def __delitem__(self, key: bytes) -> None:
@@ -213,8 +236,7 @@ class Keyspace:
         old = self.databases[index]
         if old:
             self.databases[index] = old.fresh()
-            old.uses = None
-            old.__class__ = Database
+            old.follow_uses(None)
             self.garbage.append(old)
 
     def flush_all(self) -> None:

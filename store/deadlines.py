@@ -83,6 +83,23 @@ class Deadlines:
         self.entries -= looked
         return list(found)
 
+    def first_ms(self) -> int:
+        """No deadline is before this moment (unix ms); of a wheel that has entries."""
+        moments = [self.near[0][0]] if self.near else []
+        if self.due:
+            moments.append(self.due[0] << _SHIFT)
+        return min(moments)
+
+    def take_first(self, expires: dict[bytes, int], limit: int) -> list[bytes]:
+        """As ``take_due``, at the end of the 1,024 ms that the first deadline falls into; [] if none is left.
+
+        Entries that are stale are put where they belong, ``limit`` of them at a time.
+        """
+        found: list[bytes] = []
+        while self.entries and not found:
+            found = self.take_due(expires, self.first_ms() | (1 << _SHIFT) - 1, limit)
+        return found
+
     def _judge(self, key: bytes, expires: dict[bytes, int], now_ms: int, found: dict[bytes, None]) -> None:
         """An entry was taken out: note its key as due, or give it the entry that it should have."""
         deadline = expires.get(key)

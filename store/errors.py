@@ -77,6 +77,11 @@ NO_LFU_POLICY = (
     b"ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching "
     b"between policies at runtime LRU and LFU data will take some time to adjust."
 )
+LFU_POLICY = (
+    b"ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between "
+    b"policies at runtime LRU and LFU data will take some time to adjust."
+)
+OUT_OF_MEMORY = b"OOM command not allowed when used memory > 'maxmemory'."
 
 
 def unsupported_option(option: bytes) -> bytes:

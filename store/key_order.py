@@ -105,6 +105,15 @@ class KeyOrder:
         """A random key of the table, which is not empty; all are equally likely; O(1) expected."""
         return self.entries[self.draw(rng)]
 
+    def sample(self, rng: Random, count: int) -> list[bytes]:
+        """Up to ``count`` random keys of the table, which is not empty; at least one, perhaps one more than once."""
+        entries, gone, random = self.entries, self.gone, rng.random
+        size = len(entries)
+        keys = [entries[int(random() * size)] for _ in range(count)]
+        if gone:
+            keys = list(filterfalse(gone.__contains__, keys))
+        return keys or [self.choose(rng)]
+
     def draw(self, rng: Random) -> int:
         """As ``choose``, but the position in ``entries``, for ``drop``."""
         entries = self.entries

@@ -42,6 +42,9 @@ class ValueType:
     parts
         the dicts and lists that hold a value which no key has any more, so that a big one
         can be freed bit by bit; None where nothing is ever big
+    pack
+        for a type whose small values have a packed form (``store.warm``): what is to stand in
+        a value's place, itself if it is too big for that or packed already
     """
 
     name: bytes
@@ -52,6 +55,7 @@ class ValueType:
     members: Callable[[Any, int, int], list[bytes]] | None = None
     first_deadline_ms: Callable[[Any], int | None] | None = None
     parts: Callable[[Any], Iterable[Any]] | None = None
+    pack: Callable[[Any], Any] | None = None
 
 
 _TYPES: dict[type, ValueType] = {}

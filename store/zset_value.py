@@ -10,7 +10,7 @@
             else (``store.warm``); None while it is unpacked
 
 Whoever gets the value out of a database calls ``unpack`` before anything else if it is
-packed, and adds it to the keyspace's ``warm``; the functions at the end, for COPY and its
+packed, and adds its key to the keyspace's ``warm``; the functions at the end, for COPY and its
 kind, read a packed one as it is.
 
 Scores are floats, never NaN.  A small sorted set keeps no negative zero, as stock's listpack
@@ -240,9 +240,16 @@ def _slice(value: ZSet, start: int, stop: int) -> list[bytes]:
     return value.order.slice(start, stop)[0]
 
 
+def _pack(value: ZSet) -> ZSet:
+    value.pack()
+    return value
+
+
 def _parts(value: ZSet) -> Iterable[Any]:
     order, value.order = value.order, _NO_ORDER
     return [value.scores, *order.members, *order.scores]
 
 
-value_types.register(ZSet, ValueType(b"zset", _copy, _encoding, _rebuild, _plain, members=_slice, parts=_parts))
+value_types.register(
+    ZSet, ValueType(b"zset", _copy, _encoding, _rebuild, _plain, members=_slice, parts=_parts, pack=_pack)
+)

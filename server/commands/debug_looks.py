@@ -13,6 +13,7 @@ from perdure.store.errors import CommandError
 from perdure.store.numbers import parse_integer
 from perdure.store.patterns import matcher
 from perdure.store.resp import array, encode, simple, verbatim
+from perdure.store.uses import Recency
 
 _LRU_CLOCK_MASK = (1 << 24) - 1
 _INT_MIN, _INT_MAX = -(1 << 31), (1 << 31) - 1
@@ -50,7 +51,8 @@ def describe(tx: ServerTx, argv: list[bytes]) -> bytes:
     value = _existing(tx, key)
     kind = value_types.of(value)
     logged = sum(len(encode(line)) for line in kind.rebuild(key, value))
-    idle_ms = 0 if tx.db.uses is None else tx.db.uses.idle_ms(key)
+    uses = tx.db.uses
+    idle_ms = uses.idle_ms(key) if isinstance(uses, Recency) else 0
     used_s = (tx.clock_ms - idle_ms) // 1000 & _LRU_CLOCK_MASK
     return simple(
         b"Value at:0x%x refcount:1 encoding:%b serializedlength:%d lru:%d lru_seconds_idle:%d"

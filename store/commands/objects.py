@@ -6,9 +6,10 @@ from typing import Any
 
 from perdure.store import value_types
 from perdure.store.command import LOADING, READONLY, STALE, KeySpec, command
-from perdure.store.errors import NO_LFU_POLICY
+from perdure.store.errors import LFU_POLICY, NO_LFU_POLICY
 from perdure.store.resp import array, bulk, integer, simple
 from perdure.store.tx import Tx
+from perdure.store.uses import Frequency
 
 _KEY = (KeySpec(("RO",), ("index", 2), ("range", 0, 1, 0)),)
 _ACL = ("keyspace", "read", "slow")
@@ -102,10 +103,13 @@ def object_encoding(tx: Tx, argv: list[bytes]) -> bytes:
     complexity="O(1)",
 )
 def object_freq(tx: Tx, argv: list[bytes]) -> bytes:
-    """OBJECT FREQ key: no policy keeps frequencies, so an existing key is refused as stock does then"""
+    """OBJECT FREQ key"""
     if _read(tx, argv) is None:
         return tx.null
-    raise tx.refuse(NO_LFU_POLICY)
+    uses = tx.db.uses
+    if not isinstance(uses, Frequency):
+        raise tx.refuse(NO_LFU_POLICY)
+    return integer(uses.count(argv[2]))
 
 
 @command(
@@ -122,10 +126,13 @@ def object_freq(tx: Tx, argv: list[bytes]) -> bytes:
     complexity="O(1)",
 )
 def object_idletime(tx: Tx, argv: list[bytes]) -> bytes:
-    """OBJECT IDLETIME key: uses are kept from the first such call in a database on, see ``store.database``"""
+    """OBJECT IDLETIME key: uses are kept from the first such call in a database on, if not before"""
     if _read(tx, argv) is None:
         return tx.null
-    return integer(tx.db.keep_uses(tx).idle_ms(argv[2]) // 1000)
+    uses = tx.db.keep_uses(tx)
+    if isinstance(uses, Frequency):
+        raise tx.refuse(LFU_POLICY)
+    return integer(uses.idle_ms(argv[2]) // 1000)
 
 
 @command(

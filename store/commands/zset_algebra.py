@@ -74,7 +74,7 @@ def _input(tx: Tx, key: bytes) -> _Input:
         return _Input(None, value)
     if value.__class__ is IntSet:
         return _Input(None, dict.fromkeys(value.members()))
-    zset = as_zset(tx, value)
+    zset = as_zset(tx, key, value)
     assert zset is not None
     # Another input may make the keyspace pack this one: the dict stays as it is.
     return _Input(zset.scores, zset.scores)

@@ -51,13 +51,13 @@ def word_of(text: bytes) -> bytes:
     return text.partition(b"\0")[0].upper()
 
 
-def as_zset(tx: Tx, value: Any) -> ZSet | None:
-    """A value of the database as a sorted set that is unpacked; CommandError (WRONGTYPE) if it is something else."""
+def as_zset(tx: Tx, key: bytes, value: Any) -> ZSet | None:
+    """A key's value as a sorted set that is unpacked; CommandError (WRONGTYPE) if it is something else."""
     if value.__class__ is ZSet:
         found: ZSet = value
         if found.packed is not None:
             found.unpack()
-            tx.keyspace.warm.add(found)
+            tx.keyspace.warm.add(tx.db, key)
         return found
     if value is None:
         return None
@@ -70,7 +70,7 @@ def find_zset(tx: Tx, key: bytes) -> ZSet | None:
     value = db.get(key)
     if value is None or (db.expires and key in db.expires):
         value = tx.lookup(key)
-    return as_zset(tx, value)
+    return as_zset(tx, key, value)
 
 
 def read_zset(tx: Tx, key: bytes) -> ZSet | None:
@@ -80,7 +80,7 @@ def read_zset(tx: Tx, key: bytes) -> ZSet | None:
     if value is None or (db.expires and key in db.expires):
         value = tx.lookup(key)
     if value.__class__ is ZSet:
-        return as_zset(tx, value)
+        return as_zset(tx, key, value)
     if value is None:
         tx.missed(key)
         return None
@@ -93,14 +93,14 @@ def source_zset(tx: Tx, key: bytes) -> ZSet | None:
     value = tx.lookup(key)
     if value is None:
         tx.missed(key)
-    return as_zset(tx, value)
+    return as_zset(tx, key, value)
 
 
 def new_zset(tx: Tx, key: bytes) -> ZSet:
     """Make an empty sorted set under a key that is not there; the caller fills it."""
     value = ZSet()
     tx.db.replace(key, value)
-    tx.keyspace.warm.add(value)
+    tx.keyspace.warm.add(tx.db, key)
     return value
 
 
@@ -139,7 +139,7 @@ def store_zset(
     value = zset_of(scores, tx.limits)
     db.replace(key, value)
     if value.big is None:
-        tx.keyspace.warm.add(value)
+        tx.keyspace.warm.add(tx.db, key)
     if tx.notifying:
         tx.notify_write(ZSET, event, key, old is None)
     return integer(len(scores))

@@ -14,20 +14,10 @@ from perdure.store.command import READONLY, TABLE
 
 pytestmark = pytest.mark.oracle
 
-NOT_KEPT = "Python's allocator does not tell"
 NOT_HERE = "there is no such thing here"
 LEFT_OUT = {
     "atomicvar_api": NOT_HERE,
     "gcc_version": "python_version says what runs",
-    "allocator_allocated": NOT_KEPT,
-    "allocator_active": NOT_KEPT,
-    "allocator_resident": NOT_KEPT,
-    "allocator_frag_ratio": NOT_KEPT,
-    "allocator_frag_bytes": NOT_KEPT,
-    "allocator_rss_ratio": NOT_KEPT,
-    "allocator_rss_bytes": NOT_KEPT,
-    "rss_overhead_ratio": NOT_KEPT,
-    "rss_overhead_bytes": NOT_KEPT,
     "lazyfreed_objects": "what is freed in the background is not counted",
     "rdb_changes_since_last_save": "no RDB files are written, so nothing is due for one",
     "expired_stale_perc": "expiry goes by deadline and does not sample",

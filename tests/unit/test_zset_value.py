@@ -99,7 +99,7 @@ def test_what_was_used_longest_ago_is_packed(monkeypatch: pytest.MonkeyPatch) ->
         run(tx, f"ZCARD z{n}")
     assert tx.db[b"z5"].packed is None, "a big one is never packed"
     tx.keyspace._check()
-    assert len(tx.keyspace.warm.values) <= 3
+    assert len(tx.keyspace.warm.places) <= 3
 
 
 def test_with_hardly_anything_unpacked_all_commands_do_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
