@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import oracle_bits_lines  # noqa: F401 - plugs in its generators
+import oracle_dumps_lines  # noqa: F401
 import oracle_geo_lines  # noqa: F401
 import oracle_keys_lines  # noqa: F401
 import oracle_lists_lines  # noqa: F401
