@@ -32,6 +32,7 @@ from perdure.snapshot.store_values import ENCODERS, MAKERS, expiring_fields, is_
 from perdure.store import value_types
 from perdure.store.database import Database, Keyspace
 from perdure.store.hash_value import ExpiringHash
+from perdure.store.uses import Recency
 from perdure.store.value_types import DEFAULT_LIMITS, Limits
 
 _NO_DATABASE = -1
@@ -115,7 +116,9 @@ class Loader:
                     db.expire_at(key, expires_ms)
             keys += 1
             if idle_s is not None and self.keep_idle:
-                db.keep_uses(self.keyspace.clock).set_idle(key, idle_s * 1000)
+                uses = db.keep_uses(self.keyspace.clock)
+                if isinstance(uses, Recency):  # as stock: under an LFU policy it is passed over
+                    uses.set_idle(key, idle_s * 1000)
         self.keys = before + keys
         return self.end is None
 

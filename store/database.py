@@ -71,10 +71,6 @@ class OrderedExpires(dict[bytes, int]):
         dict.clear(self)
         self.order = KeyOrder()
 
-    def set_idle(self, key: bytes, idle_ms: int) -> None:
-        """A key that exists was last used so long ago."""
-        self.times[key] = self.clock.clock_ms - idle_ms
-
 
 class Database(dict[bytes, Any]):
     """One numbered database."""

@@ -101,6 +101,10 @@ class Recency:
         """How long nobody used a key that exists."""
         return max(0, self.clock.clock_ms - self.numbers.get(key, self.since_ms))
 
+    def set_idle(self, key: bytes, idle_ms: int) -> None:
+        """A key that exists was last used so long ago."""
+        self.numbers[key] = self.clock.clock_ms - idle_ms
+
     def ranks(self, keys: list[bytes]) -> list[int]:
         """How willingly each of some keys is given up: what was used longest ago first."""
         now_ms, since_ms, get = self.clock.clock_ms, self.since_ms, self.numbers.get

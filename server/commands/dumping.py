@@ -32,6 +32,7 @@ from perdure.store.hash_value import ExpiringHash, Hash
 from perdure.store.numbers import parse_integer
 from perdure.store.resp import OK, bulk, encode
 from perdure.store.tx import Tx
+from perdure.store.uses import Recency
 from perdure.store.zset_value import ZSet
 
 _STOCK = 10
@@ -196,9 +197,11 @@ def restore(tx: Tx, argv: list[bytes]) -> bytes:
         dispose(tx, db.remove(key))
     put(db, key, value, deadline_ms if ttl else None)
     if value.__class__ is ZSet:
-        tx.keyspace.warm.add(value)
+        tx.keyspace.warm.add(db, key)
     if options.idle_s >= 0 and (tx.now_ms or db.uses is not None):
-        db.keep_uses(tx).set_idle(key, options.idle_s * 1000)
+        uses = db.keep_uses(tx)
+        if isinstance(uses, Recency):  # as stock: under an LFU policy it is passed over
+            uses.set_idle(key, options.idle_s * 1000)
     if tx.notifying:
         tx.notify_write(GENERIC, b"restore", key, True)
     return OK
