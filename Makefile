@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint types oracle crash bench clean
+.PHONY: help run test lint types oracle crash bench docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -38,6 +38,11 @@ crash: $(VENV)/.installed-test ## the long crash sweeps, minutes; FULL=1: hours
 
 bench: $(VENV)/.installed ## redis-server and perdure-server side by side
 	$(BIN)/python tests/bench/bench.py $(ARGS)
+
+docs: $(VENV)/.installed ## docs/commands.md, made of the command table
+	@mkdir -p build docs
+	$(BIN)/python -m perdure.server.command_page > build/commands.md
+	@mv build/commands.md docs/commands.md
 
 clean: ## remove what was built and installed; ./data stays
 	rm -rf $(VENV) tests/clients/ioredis/node_modules build dist perdure.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

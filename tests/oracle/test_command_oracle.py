@@ -11,7 +11,8 @@ from oracle_differences import NEWER_COMMANDS
 from oracle_harness import Oracle, plain, tree
 from server_in_process import InProcess
 
-from perdure.store.command import Command, every_command
+from perdure.server import differences
+from perdure.store.command import TABLE, Command, every_command
 
 pytestmark = pytest.mark.oracle
 
@@ -254,3 +255,9 @@ def test_debug_is_refused_as_by_stock_unless_it_is_allowed(tmp_path: Path) -> No
     finally:
         oracle.close()
         mine.close()
+
+
+def test_what_stock_has_and_we_have_not_is_listed(stock: Oracle) -> None:
+    stock.speak(False)
+    theirs = {name.partition(b"|")[0].upper().decode() for name in plain(stock(b"COMMAND", b"LIST"))}
+    assert theirs - {name.decode() for name in TABLE} == set(differences.absent())
