@@ -27,8 +27,8 @@ ABSENT: dict[str, str] = {
 """Commands of stock 7.0 that are not in the table, and why."""
 
 _QUICK = (
-    "At thresholds of 1 ms and more, a command of constant time in the midst of a pipeline is only seen if it is one of "
-    "the one in 16 that are timed."
+    "At thresholds of 1 ms and more, a command of constant time in the midst of a pipeline is only seen if it is one "
+    "of the one in 16 that are timed."
 )
 _REPLICATION = "There is no replication."
 
@@ -37,15 +37,15 @@ COMMANDS: dict[str, str] = {
     "CLIENT|NO-TOUCH": "Of 7.2.",
     "CLIENT|SETINFO": "Of 7.2.",
     "CONFIG|SET": "`dir` and `appendonly` cannot be changed while the server runs.",
-    "DEBUG": "POPULATE is logged, as all that is in memory is. RELOAD is refused as long as there are no RDB files. What "
-    "would end the process or harm the data is refused. OBJECT's `serializedlength` is what the value takes in the log. "
-    "What is about parts that are not here (jemalloc, the cluster's bus ...) is not known.",
+    "DEBUG": "POPULATE is logged, as all that is in memory is. RELOAD is refused as long as there are no RDB files. "
+    "What would end the process or harm the data is refused. OBJECT's `serializedlength` is what the value takes in "
+    "the log. What is about parts that are not here (jemalloc, the cluster's bus ...) is not known.",
     "GEORADIUS": "Of several places that are equally far away, COUNT may take others.",
     "GEORADIUSBYMEMBER": "As GEORADIUS.",
     "GEOSEARCH": "As GEORADIUS.",
     "GEOSEARCHSTORE": "As GEORADIUS.",
-    "INFO": "Statistics of an allocator, and of parts that are not here, are left out. Fields that begin with `perdure_` "
-    "are our own.",
+    "INFO": "Statistics of an allocator, and of parts that are not here, are left out. Fields that begin with "
+    "`perdure_` are our own.",
     "LASTSAVE": "The time of the start, while there are no snapshots.",
     "LATENCY|HISTOGRAM": "Of commands of constant time one in 16 is timed and stands for all, behind the first 100.",
     "LATENCY|LATEST": "`aof-fsync-everysec` is our own: an fsync for which nobody waits.",
