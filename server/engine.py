@@ -30,7 +30,7 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
-from perdure.server import failures, observers
+from perdure.server import failures, observers, protected
 from perdure.server.blocking import Waits
 from perdure.server.client import (
     BLOCKED,
@@ -246,6 +246,10 @@ class Engine:
             return errors.unknown_subcommand(argv[1], entry.name)
         if not entry.arity_fits(len(argv)):
             return errors.wrong_arity(entry.lower_name)
+        if entry.flags & command.PROTECTED:
+            denied = protected.refusal(self.server.config, client, entry)
+            if denied is not None:
+                return denied
         if client.state & NEEDS_AUTH and not entry.flags & ALLOWED_WITHOUT_AUTH:
             return errors.NO_AUTH
         if client.state & IN_MULTI and entry.flags & command.NO_MULTI:

@@ -48,6 +48,8 @@ MOVABLE_KEYS = 1 << 18
 ALLOW_BUSY = 1 << 19
 RUNS_LUA = 1 << 20
 """Of our own, shown to nobody: the command may take long in the middle of its run, see ``server.scripting``."""
+PROTECTED = 1 << 21
+"""Shown to nobody, as in stock: the command runs only if the configuration allows it, see ``server.protected``."""
 
 FLAG_NAMES: dict[int, bytes] = {
     WRITE: b"write",

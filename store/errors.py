@@ -449,6 +449,7 @@ INVALID_MASTER_PORT = b"ERR Invalid master port"
 FAILOVER_TIMEOUT = b"ERR FAILOVER timeout must be greater than 0"
 FAILOVER_WITHOUT_REPLICAS = b"ERR FAILOVER requires connected replicas."
 NO_FAILOVER = b"ERR No failover in progress."
+SSUBSCRIBE_IN_MULTI = b"ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"
 MODULE_NOT_LOADED = b"ERR Error loading the extension. Please check the server logs."
 NO_SUCH_MODULE = b"ERR Error unloading module: no such module with that name"
 MODULE_NOT_ALLOWED = (

@@ -1,7 +1,6 @@
 """DEBUG: what tests of the server and of clients want.
 
-It is one command that finds its subcommands itself, as in stock, and is refused unless
-``enable-debug-command`` allows it.  What looks at data is in ``debug_looks``.  What would
+It is one command that finds its subcommands itself, as in stock.  What looks at data is in ``debug_looks``.  What would
 end the process or harm the data (SEGFAULT, PANIC ...) is refused; what is about parts
 that there are not here is not known.
 """
@@ -14,11 +13,10 @@ from collections.abc import Callable
 
 from perdure.server import reload
 from perdure.server.commands import debug_looks
-from perdure.server.commands.server import is_local
 from perdure.server.option_values import memory
 from perdure.server.tx import ServerTx
 from perdure.store import errors
-from perdure.store.command import ADMIN, LOADING, NOSCRIPT, STALE, command
+from perdure.store.command import ADMIN, LOADING, NOSCRIPT, PROTECTED, STALE, command
 from perdure.store.errors import CommandError
 from perdure.store.numbers import INT64_MAX, read_integer
 from perdure.store.resp import (
@@ -263,15 +261,13 @@ _SUBCOMMANDS: dict[bytes, tuple[int, int, Subcommand]] = {
 
 
 @command(
-    "DEBUG", arity=-2, flags=ADMIN | NOSCRIPT | LOADING | STALE, group="server", acl=("admin", "slow", "dangerous"),
-    doc_flags=("syscmd",), syntax="subcommand [argument ...]", complexity="Depends on what it is told",
+    "DEBUG", arity=-2, flags=ADMIN | NOSCRIPT | LOADING | STALE | PROTECTED, group="server",
+    acl=("admin", "slow", "dangerous"), doc_flags=("syscmd",), syntax="subcommand [argument ...]",
+    complexity="Depends on what it is told",
     summary="Does what only tests of the server want.",
 )  # fmt: skip
 def debug(tx: ServerTx, argv: list[bytes]) -> bytes:
     """DEBUG subcommand [argument ...]"""
-    allowed = tx.server.config["enable-debug-command"]
-    if allowed != "yes" and not (allowed == "local" and is_local(tx.session)):
-        raise CommandError(errors.DEBUG_NOT_ALLOWED)
     least, most, run = _SUBCOMMANDS.get(argv[1].upper(), (_MANY, 0, _help))
     if not least <= len(argv) <= most:
         raise CommandError(errors.unknown_debug(argv[1]))

@@ -6,15 +6,14 @@ first; the server's log says why nothing could be loaded.
 
 from __future__ import annotations
 
-from perdure.server.commands.server import is_local
 from perdure.server.tx import ServerTx
 from perdure.store import errors
-from perdure.store.command import ADMIN, LOADING, NO_ASYNC_LOADING, NOSCRIPT, STALE, command
+from perdure.store.command import ADMIN, LOADING, NO_ASYNC_LOADING, NOSCRIPT, PROTECTED, STALE, command
 from perdure.store.errors import CommandError
 from perdure.store.resp import EMPTY_ARRAY, array, simple
 
 _ACL = ("admin", "slow", "dangerous")
-_LOADS = ADMIN | NOSCRIPT | NO_ASYNC_LOADING
+_LOADS = ADMIN | NOSCRIPT | NO_ASYNC_LOADING | PROTECTED
 _HELP = (
     b"MODULE <subcommand> [<argument> ...]. The subcommands:",
     b"LIST",
@@ -28,13 +27,6 @@ _HELP = (
     b"HELP",
     b"    These lines.",
 )
-
-
-def _admit(tx: ServerTx) -> None:
-    """CommandError unless ``enable-module-command`` allows it."""
-    allowed = tx.server.config["enable-module-command"]
-    if allowed != "yes" and not (allowed == "local" and is_local(tx.session)):
-        raise CommandError(errors.MODULE_NOT_ALLOWED)
 
 
 def _not_loaded(tx: ServerTx, path: bytes) -> CommandError:
@@ -67,7 +59,6 @@ def module_list(tx: ServerTx, argv: list[bytes]) -> bytes:
 )  # fmt: skip
 def module_load(tx: ServerTx, argv: list[bytes]) -> bytes:
     """MODULE LOAD path [arg ...]"""
-    _admit(tx)
     raise _not_loaded(tx, argv[2])
 
 
@@ -78,7 +69,6 @@ def module_load(tx: ServerTx, argv: list[bytes]) -> bytes:
 )  # fmt: skip
 def module_loadex(tx: ServerTx, argv: list[bytes]) -> bytes:
     """MODULE LOADEX path [CONFIG name value ...] [ARGS arg ...]"""
-    _admit(tx)
     raise _not_loaded(tx, argv[2])
 
 
@@ -88,7 +78,6 @@ def module_loadex(tx: ServerTx, argv: list[bytes]) -> bytes:
 )  # fmt: skip
 def module_unload(tx: ServerTx, argv: list[bytes]) -> bytes:
     """MODULE UNLOAD name"""
-    _admit(tx)
     raise CommandError(errors.NO_SUCH_MODULE)
 
 

@@ -6,6 +6,7 @@ given several times; that is so inside of EXEC, too, as in stock.
 
 from __future__ import annotations
 
+from perdure.server.client import IN_MULTI
 from perdure.server.pubsub import CHANNEL, PATTERN, SHARD
 from perdure.server.tx import ServerTx
 from perdure.store import errors
@@ -76,7 +77,9 @@ def punsubscribe(tx: ServerTx, argv: list[bytes]) -> bytes:
     summary="Has this connection get what is published to shard channels.",
 )  # fmt: skip
 def ssubscribe(tx: ServerTx, argv: list[bytes]) -> bytes:
-    """SSUBSCRIBE shardchannel [shardchannel ...]"""
+    """SSUBSCRIBE shardchannel [shardchannel ...]; in MULTI stock takes all other subscriptions but these"""
+    if tx.session.state & IN_MULTI:
+        raise CommandError(errors.SSUBSCRIBE_IN_MULTI)
     return _subscribe(tx, argv, SHARD)
 
 

@@ -13,10 +13,11 @@ import os
 import time
 
 from perdure.server.acl_rules import user_line
-from perdure.server.client import CLOSING, Client
+from perdure.server.client import CLOSING
 from perdure.server.client import LOADING as IS_LOADING
 from perdure.server.config import ConfigError
 from perdure.server.config_rewrite import rewrite
+from perdure.server.protected import is_local
 from perdure.server.tx import ServerTx
 from perdure.store import errors
 from perdure.store.command import (
@@ -34,13 +35,7 @@ from perdure.store.resp import OK, array, bulk, bulk_array, integer, map_head, s
 
 _ADMIN_FLAGS = ADMIN | NOSCRIPT | LOADING | STALE
 _ADMIN_ACL = ("admin", "slow", "dangerous")
-_LOCAL = (b"127.0.0.1:", b"[::1]:", b"::1:")
 _SHUTDOWN_WORDS = {b"SAVE", b"NOSAVE", b"NOW", b"FORCE", b"ABORT"}
-
-
-def is_local(client: Client) -> bool:
-    """Does the client come from this machine, as ``enable-*-command local`` means it?"""
-    return client.unix or client.address.startswith(_LOCAL)
 
 
 # ---- CONFIG --------------------------------------------------------------------------------
