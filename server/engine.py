@@ -224,8 +224,10 @@ class Engine:
                     text = errors.exec_aborted(text)
             self.stats.count_error(text)
             return resp.error(text)
-        if self.state & PAUSED and self.pause.keeps_back(client, entry):
-            return b""
+        if self.state & PAUSED:
+            only_reads = bool(entry.flags & command.RUNS_LUA) and self.server.scripts.only_reads(entry, argv)
+            if self.pause.keeps_back(client, entry, only_reads=only_reads):
+                return b""
         own_name = entry.name.partition(b"|")[0]
         if argv[0].upper() != own_name:
             argv[0] = own_name  # renamed: the log must know it by its own name

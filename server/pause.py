@@ -97,12 +97,15 @@ class Pause:
         elif self._kind:
             self._set_timer()
 
-    def keeps_back(self, client: Client, entry: Command) -> bool:
-        """Must the command wait?  Then its client is postponed.  Asked while there is a pause, for what is admitted."""
+    def keeps_back(self, client: Client, entry: Command, *, only_reads: bool = False) -> bool:
+        """Must the command wait?  Then its client is postponed.  Asked while there is a pause, for what is admitted.
+
+        ``only_reads``: it is a script that has promised not to write.
+        """
         if self._ends_ms < self._engine.server.now_ms():
             self.end()
             return False
-        changes = bool(flags_of(client, entry) & CHANGES)
+        changes = not only_reads and bool(flags_of(client, entry) & CHANGES)
         if client.state & MONITORING or not (changes or self._kind == PAUSE_ALL):
             self.keeps_expired = not changes
             return False

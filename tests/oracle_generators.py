@@ -19,4 +19,5 @@ FILLING: dict[str, list[bytes]] = {
     "stream": [b"XADD", b"XGROUP|CREATE", b"XREADGROUP"],
     "bitmap": [b"SETBIT", b"SET"],
     "hyperloglog": [b"PFADD"],
+    "scripting": [b"FUNCTION|LOAD", b"SET"],
 }

@@ -18,6 +18,8 @@ from oracle_differences import NEWER_COMMANDS
 Argv = list[bytes]
 Generator = Callable[["Lines"], Argv]
 GENERATORS: dict[bytes, Generator] = {}
+APART: set[bytes] = set()
+"""Commands that are not in the mix of all; who wants them names them."""
 UNCUT: set[bytes] = set()
 """Commands whose lines are not cut short: with fewer arguments chance would decide what they leave behind."""
 
@@ -134,7 +136,7 @@ class Lines:
     def line(self, names: list[bytes] | None = None) -> Argv:
         """A command line, of the commands named or of all that have a generator and that stock 7.0 knows."""
         rng = self.rng
-        name = rng.choice(names or sorted(GENERATORS.keys() - NEWER_COMMANDS))
+        name = rng.choice(names or sorted(GENERATORS.keys() - NEWER_COMMANDS - APART))
         argv = [*name.split(b"|"), *GENERATORS[name](self)]
         roll = rng.random()
         if roll < 0.02 and name not in UNCUT:

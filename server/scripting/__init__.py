@@ -27,8 +27,10 @@ queued) runs on a greenlet, one that is kept: about half a microsecond for a sho
 A count hook fires every 100,000 instructions; once ``busy-reply-threshold`` has passed, it
 switches back to the loop, which goes on serving: everybody else is answered -BUSY but for
 what stock allows (SCRIPT KILL, FUNCTION KILL, FUNCTION STATS, SHUTDOWN NOSAVE, MULTI ...).
-The loop resumes the script in every turn.  There is one thread and one writer; a suspended
-script's open group keeps the batch from being committed, never the loop from turning.
+The loop resumes the script in every turn.  There is one thread and one writer: while a script
+is suspended, nothing but it touches the keyspace (``BUSY``: no commands, no expiry, nobody who
+waits is served).  What was logged before its group is committed and answered; its group stays
+open in the batch, and is dropped if the process ends before it does.
 
 Limits: one call of a C function (``string.rep``, a pattern that backtracks) is not
 interrupted, as in stock.  A machine's memory is bounded (``machine.MEMORY_BYTES``); a
@@ -38,6 +40,9 @@ Where it is not stock
 ---------------------
 
 - ``redis.set_repl`` checks its argument and changes nothing: what changes memory is logged.
+- A number passed to ``redis.call`` that is minus zero arrives as 0, where stock has ``-0``.
+- Functions of the base library that look at read-only tables (``rawset``, ``setmetatable``, ``load`` ...) are
+  written in Lua: in a tail call that fails (``return load('x')``) the line it is in is not known, and said as ``?``.
 - SCRIPT DEBUG YES and SYNC are taken and debug nothing; ``breakpoint`` and ``debug`` do nothing,
   as they do in stock without a debugger.
 """

@@ -18,10 +18,11 @@ from perdure.server.scripting.api import Api
 from perdure.server.scripting.libraries import Libraries
 from perdure.server.scripting.machine import LuaError, LuaFunction, Machine
 from perdure.server.scripting.run import Run, Stage, check_flags, run_script
-from perdure.server.scripting.shebang import COMPATIBLE, flags_of
+from perdure.server.scripting.shebang import COMPATIBLE, NO_WRITES, flags_of
 from perdure.server.scripting.slices import Slices
 from perdure.server.tx import ServerTx
 from perdure.store import script_errors
+from perdure.store.command import Command
 from perdure.store.errors import CommandError
 from perdure.store.numbers import parse_integer
 
@@ -100,6 +101,19 @@ class Scripts:
             script.function = self.machine.compile(script.source, b"@user_script")
         except LuaError as refusal:
             raise CommandError(script_errors.script_not_compiled(refusal.text)) from None
+
+    def only_reads(self, entry: Command, argv: list[bytes]) -> bool:
+        """Has the script or function of a command line promised not to write?"""
+        if entry.name.startswith(b"FCALL"):
+            function = self.libraries.function(argv[1])
+            return function is not None and bool(function.flags & NO_WRITES)
+        if entry.name.startswith(b"EVALSHA"):
+            script = self.by_sha1.get(argv[1].lower())
+            return script is not None and bool(script.flags & NO_WRITES)
+        try:
+            return bool(flags_of(argv[1])[0] & NO_WRITES)
+        except CommandError:
+            return False
 
     def flush(self) -> None:
         """Forget all scripts."""

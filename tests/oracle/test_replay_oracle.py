@@ -12,7 +12,7 @@ import pytest
 from oracle_differences import NEWER_COMMANDS
 from oracle_generators import FILLING
 from oracle_harness import Oracle, Ours, assert_same_state, commands_of, oracle_state, replayed
-from oracle_lines import GENERATORS, Argv, Lines
+from oracle_lines import APART, GENERATORS, Argv, Lines
 
 from perdure.store.command import LOGGED, WRITE, Command
 
@@ -26,7 +26,7 @@ def entry_of(name: bytes) -> Command:
     return LOGGED[container].subcommands[sub] if sub else LOGGED[container]
 
 
-OTHERS = NEWER_COMMANDS | {b"SELECT"}
+OTHERS = NEWER_COMMANDS | APART | {b"SELECT"}
 WRITES = [name for name in sorted(GENERATORS.keys() - OTHERS) if entry_of(name).flags & WRITE]
 OF_GROUP = {
     group: [name for name in WRITES if LOGGED[name.partition(b"|")[0]].group == group]

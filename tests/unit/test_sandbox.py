@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from server_in_process import InProcess, info_of
 
+from perdure.server.client import POSTPONED
 from perdure.server.scripting import machine
 from perdure.store import script_errors
 
@@ -208,3 +209,20 @@ def test_errors_of_any_kind_do_not_end_the_server(server: InProcess) -> None:
         run(server, f"return {{{value}}}")
         run(server, f"local ok, e = pcall(error, {value}) return e")
     assert run(server, "return 1") == b":1\r\n"
+
+
+def test_a_script_that_promised_not_to_write_is_not_kept_back_by_a_pause(server: InProcess) -> None:
+    reads = b"#!lua flags=no-writes\nreturn 1"
+    sha1 = server(b"SCRIPT", b"LOAD", reads).split(b"\r\n")[1]
+    server(b"FUNCTION", b"LOAD", b"#!lua name=l\n"
+           b"redis.register_function{function_name='f', callback=function() return 2 end,"
+           b"flags={'no-writes'}} redis.register_function('g', function() end)")  # fmt: skip
+    server(b"CLIENT", b"PAUSE", b"600000", b"WRITE")
+    assert run(server, reads) == b":1\r\n"
+    assert server(b"EVALSHA", sha1, b"0") == b":1\r\n"
+    assert server(b"FCALL", b"f", b"0") == b":2\r\n"
+    for line in ([b"EVAL", b"return 1", b"0"], [b"EVAL", b"#!lua\nreturn 1", b"0"], [b"FCALL", b"g", b"0"]):
+        assert server(*line) == b""
+        assert server.client.state & POSTPONED
+        server.server.engine.pause.forget(server.client)
+    server(b"CLIENT", b"UNPAUSE")
