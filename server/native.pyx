@@ -36,6 +36,8 @@ from libc.time cimport time_t
 
 import os
 from collections import deque
+from contextlib import suppress
+from socket import SHUT_RDWR
 
 from types import MemberDescriptorType
 
@@ -290,8 +292,11 @@ cdef class Transport:
             self.end(None)
 
     def abort(self):
-        """End at once."""
+        """End at once, so that the other end sees it before whoever wanted that is answered (CLIENT KILL)."""
         self.closing = True
+        if not self.ended:
+            with suppress(OSError):
+                self.sock.shutdown(SHUT_RDWR)
         self.end(None)
 
     def is_closing(self):

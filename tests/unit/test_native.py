@@ -128,3 +128,15 @@ def test_a_time_to_live_is_seen_on_the_short_way(pair: Pair) -> None:
         assert client.get("stays") == b"x"
         client.set("stays", "y")
         assert client.ttl("stays") == -1
+
+
+def test_a_killed_client_is_closed_before_the_killer_is_answered(pair: Pair) -> None:
+    """A pool that looks at its connections before it uses them sees which are gone, as with stock."""
+    with pair[0].client(protocol=2) as killer:
+        for _ in range(20):
+            with pair[0].connect() as victim:
+                victim.sendall(b"CLIENT ID\r\n")
+                number = int(victim.recv(64)[1:-2])
+                assert killer.client_kill_filter(_id=str(number)) == 1
+                victim.setblocking(False)
+                assert victim.recv(1) == b""
