@@ -32,7 +32,6 @@ from perdure.snapshot.store_values import ENCODERS, MAKERS, expiring_fields, is_
 from perdure.store import value_types
 from perdure.store.database import Database, Keyspace
 from perdure.store.hash_value import ExpiringHash
-from perdure.store.uses import Recency
 from perdure.store.value_types import DEFAULT_LIMITS, Limits
 
 _NO_DATABASE = -1
@@ -45,7 +44,7 @@ class Loader:
 
     ``now_ms``      keys that expired before it are left out; None: none are (a log goes on behind the file,
                     and says itself what expired)
-    ``keep_idle``   is it to be kept how long keys were not used, where the file says so?
+    ``keep_uses``   is a database to keep how keys were used, where the file says so, if it does not yet?
     ``overwrite``   does a key that is there already give way?  Else it is an error
 
     ``keys, expired, empty, modules``  how many keys were loaded, and how many left out, by reason
@@ -61,14 +60,14 @@ class Loader:
         limits: Limits,
         *,
         now_ms: int | None = None,
-        keep_idle: bool = False,
+        keep_uses: bool = False,
         overwrite: bool = False,
     ) -> None:
         self.reader = reader
         self.keyspace = keyspace
         self.limits = {**DEFAULT_LIMITS, **limits}
         self.now_ms = now_ms
-        self.keep_idle = keep_idle
+        self.keep_uses = keep_uses
         self.overwrite = overwrite
         self.keys = self.expired = self.empty = self.modules = 0
         self.functions: list[bytes] = []
@@ -94,7 +93,7 @@ class Loader:
             if event.__class__ is not Entry:
                 self._note(event)
                 continue
-            index, key, kind, value, expires_ms, idle_s, _, code, _ = event
+            index, key, kind, value, expires_ms, idle_s, freq, code, _ = event
             if index != number:
                 number = index
                 db = self._database(event)
@@ -115,10 +114,8 @@ class Loader:
                 if expires_ms is not None:
                     db.expire_at(key, expires_ms)
             keys += 1
-            if idle_s is not None and self.keep_idle:
-                uses = db.keep_uses(self.keyspace.clock)
-                if isinstance(uses, Recency):  # as stock: under an LFU policy it is passed over
-                    uses.set_idle(key, idle_s * 1000)
+            if (idle_s is not None or freq is not None) and (self.keep_uses or db.uses is not None):
+                db.set_use(self.keyspace.clock, key, None if idle_s is None else idle_s * 1000, freq)
         self.keys = before + keys
         return self.end is None
 

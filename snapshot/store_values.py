@@ -119,9 +119,9 @@ def _make_set(value: list[bytes], code: int, keyspace: Keyspace, limits: Limits)
 
 
 def _make_zset(value: dict[bytes, float], code: int, keyspace: Keyspace, limits: Limits) -> ZSet:
-    made = zset_of(value, {**limits, zset_value.MAX_VALUE: _ANY_LENGTH} if code in f.ZSET_BY_PACK else limits)
-    made.pack()
-    return made
+    if code in f.ZSET_BY_PACK:
+        limits = {**limits, zset_value.MAX_VALUE: _ANY_LENGTH}
+    return zset_of(value, limits, packed=True)
 
 
 def _make_hash(value: dict[bytes, bytes], code: int, keyspace: Keyspace, limits: Limits) -> Hash:

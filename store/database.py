@@ -35,7 +35,7 @@ from typing import Any
 from perdure.store import value_types
 from perdure.store.deadlines import Deadlines
 from perdure.store.key_order import KeyOrder
-from perdure.store.uses import Clock, NoClock, Recency, Uses
+from perdure.store.uses import Clock, Frequency, NoClock, Recency, Uses
 from perdure.store.warm import Warm
 
 _BIG_VALUE = 4096
@@ -92,6 +92,17 @@ class Database(dict[bytes, Any]):
             self.follow_uses(Recency(clock))
         assert self.uses is not None
         return self.uses
+
+    def set_use(self, clock: Clock, key: bytes, idle_ms: int | None, count: int | None) -> None:
+        """How a key was used before it came here, if that is known: ``count`` under LFU, else how long it was idle."""
+        if isinstance(self.uses, Frequency):
+            if count is not None:
+                self.uses.set_count(key, count)
+        elif idle_ms is not None:
+            if self.uses is None:
+                self.follow_uses(Recency(clock))
+            assert isinstance(self.uses, Recency)
+            self.uses.set_idle(key, idle_ms)
 
     def follow_uses(self, uses: Uses | None) -> None:
         """Keep how keys are used in ``uses`` from now on; None: no longer."""

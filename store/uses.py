@@ -102,7 +102,7 @@ class Recency:
         return max(0, self.clock.clock_ms - self.numbers.get(key, self.since_ms))
 
     def set_idle(self, key: bytes, idle_ms: int) -> None:
-        """A key that exists was last used so long ago."""
+        """A key was last used so long ago."""
         self.numbers[key] = self.clock.clock_ms - idle_ms
 
     def ranks(self, keys: list[bytes]) -> list[int]:
@@ -147,6 +147,10 @@ class Frequency:
         """The counter of a key that exists."""
         number = self.numbers.get(key)
         return FIRST_COUNT if number is None else self.rules.decayed(number, self.clock.clock_ms // _MS_A_MINUTE)
+
+    def set_count(self, key: bytes, count: int) -> None:
+        """A key has this counter now, 0 to 255."""
+        self.numbers[key] = self.rules.share(self.clock.clock_ms // _MS_A_MINUTE << 8 | count)
 
     def ranks(self, keys: list[bytes]) -> list[int]:
         """How willingly each of some keys is given up: what is seldom used first."""

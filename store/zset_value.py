@@ -171,16 +171,25 @@ class ZSet:
             self.big.scan._check(self.scores)
 
 
-def zset_of(scores: dict[bytes, float], limits: Limits) -> ZSet:
-    """A sorted set of these members, at least one; the dict is taken over.  O(n log n)."""
+def zset_of(scores: dict[bytes, float], limits: Limits, packed: bool = False) -> ZSet:
+    """A sorted set of these members, at least one; the dict is taken over.  O(n log n).
+
+    ``packed``: nobody will use it soon, so it is packed if it is small.
+    """
     longest = max(map(len, scores))
     made = ZSet()
     if len(scores) > limits[MAX_ENTRIES] or longest > limits[MAX_VALUE]:
         made.big = Big()
     else:
         scores = {member: score or 0.0 for member, score in scores.items()}
-    made.scores = scores
-    made.order = ScoreOrder(*ordered_pairs(scores))
+    members, ordered = ordered_pairs(scores)
+    if packed and made.big is None and len(members) <= _MOST_PACKED:
+        made.packed = marshal.dumps((*members, *ordered), _MARSHAL_VERSION)
+        made.scores = _NO_SCORES
+        made.order = _NO_ORDER
+    else:
+        made.scores = scores
+        made.order = ScoreOrder(members, ordered)
     return made
 
 

@@ -32,8 +32,6 @@ from perdure.store.hash_value import ExpiringHash, Hash
 from perdure.store.numbers import parse_integer
 from perdure.store.resp import OK, bulk, encode
 from perdure.store.tx import Tx
-from perdure.store.uses import Recency
-from perdure.store.zset_value import ZSet
 
 _STOCK = 10
 _MOST_FREQ = 255
@@ -77,11 +75,11 @@ def dump(tx: Tx, argv: list[bytes]) -> bytes:
 class _Options:
     """What stands behind the payload of RESTORE."""
 
-    __slots__ = ("absolute", "idle_s", "replace")
+    __slots__ = ("absolute", "freq", "idle_s", "replace")
 
     def __init__(self, argv: list[bytes]) -> None:
         self.replace = self.absolute = False
-        self.idle_s = freq = -1
+        self.idle_s = self.freq = -1
         at = 4
         while at < len(argv):
             word = argv[at].upper()
@@ -90,15 +88,15 @@ class _Options:
                 self.replace = True
             elif word == b"ABSTTL":
                 self.absolute = True
-            elif word == b"IDLETIME" and more and freq < 0:
+            elif word == b"IDLETIME" and more and self.freq < 0:
                 at += 1
                 self.idle_s = parse_integer(argv[at])
                 if self.idle_s < 0:
                     raise CommandError(INVALID_IDLETIME)
             elif word == b"FREQ" and more and self.idle_s < 0:
                 at += 1
-                freq = parse_integer(argv[at])
-                if not 0 <= freq <= _MOST_FREQ:
+                self.freq = parse_integer(argv[at])
+                if not 0 <= self.freq <= _MOST_FREQ:
                     raise CommandError(INVALID_FREQ)
             else:
                 raise CommandError(SYNTAX)
@@ -196,12 +194,9 @@ def restore(tx: Tx, argv: list[bytes]) -> bytes:
     if old is not None:
         dispose(tx, db.remove(key))
     put(db, key, value, deadline_ms if ttl else None)
-    if value.__class__ is ZSet:
-        tx.keyspace.warm.add(db, key)
-    if options.idle_s >= 0 and (tx.now_ms or db.uses is not None):
-        uses = db.keep_uses(tx)
-        if isinstance(uses, Recency):  # as stock: under an LFU policy it is passed over
-            uses.set_idle(key, options.idle_s * 1000)
+    if (options.idle_s >= 0 or options.freq >= 0) and (tx.now_ms or db.uses is not None):
+        idle_ms = options.idle_s * 1000 if options.idle_s >= 0 else None
+        db.set_use(tx, key, idle_ms, options.freq if options.freq >= 0 else None)
     if tx.notifying:
         tx.notify_write(GENERIC, b"restore", key, True)
     return OK

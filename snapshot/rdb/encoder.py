@@ -53,6 +53,9 @@ _SAFE_NODE_BYTES = 8192
 _NODE_SLACK = 8
 _LONG_ELEMENT = 1 << 30
 _PLAIN_NODE, _PACKED_NODE = b"\1", b"\2"
+_ONE_PACKED_NODE = b"\1\2"
+_MOST_ENTRY_HEAD = 10
+"""Bytes that an entry of a listpack takes beside its string, or that of an integer in all."""
 _NO_DEADLINE = b"\0\1"
 _i64 = struct.Struct("<q").pack
 _f64 = struct.Struct("<d").pack
@@ -136,7 +139,18 @@ class Encoder:
         elements = list(value)
         if self.version < f.LISTPACKS_SINCE:
             return f.LIST, self._counted(len(elements), elements)
+        if self._one_node(elements):
+            packed = self._string(listpack_of_entries([entry_of(text) for text in elements]))
+            return f.LIST_QUICKLIST_2, (_ONE_PACKED_NODE, packed)
         return f.LIST_QUICKLIST_2, self._quicklist(elements)
+
+    def _one_node(self, elements: list[bytes]) -> bool:
+        """Are there so few that they surely go into one node?"""
+        fill = self.limits["list-max-listpack-size"]
+        count = len(elements)
+        if not 0 < count <= (fill if fill > 0 else 128):
+            return False
+        return sum(map(len, elements)) + _MOST_ENTRY_HEAD * (count + 1) <= _NODE_BYTES[0]
 
     def _counted(self, count: int, texts: Iterable[bytes]) -> Iterator[bytes]:
         yield length_of(count)

@@ -49,6 +49,8 @@ _i64_at = struct.Struct("<q").unpack_from
 _i16_at = struct.Struct("<h").unpack_from
 _i32_at = struct.Struct("<i").unpack_from
 _NO_EXPIRY = -1
+_FAST = (f.STRING, f.EXPIRE_MS)
+"""What may begin a key that the fast path takes."""
 
 
 class Reader:
@@ -107,7 +109,8 @@ class Reader:
         source = self.source
         try:
             while True:
-                yield from self._strings()
+                if source.at >= len(source.buf) or source.buf[source.at] in _FAST:
+                    yield from self._strings()
                 event = self._next()
                 if event is not None:
                     yield event

@@ -24,6 +24,8 @@ from perdure.store.numbers import read_double
 _NAN, _PLUS_INF, _MINUS_INF = 253, 254, 255
 _PLAIN, _PACKED = 1, 2
 _NEVER = -1
+_SHORT = 300
+"""No number of fewer digits is beyond all doubles."""
 _MOST_MS = (1 << 62) - 1
 
 ValueReader = Callable[[Source], Any]
@@ -48,6 +50,8 @@ def _distinct(members: list[bytes]) -> list[bytes]:
 
 
 def _score(text: bytes) -> float:
+    if text.isdigit() and len(text) < _SHORT:
+        return float(text)
     score = read_double(text)
     if score is None:
         raise RdbError("a score is no number")

@@ -75,6 +75,20 @@ def test_an_idle_time_is_kept(stock: Oracle) -> None:
     assert_same(stock, [[b"RESTORE", b"k", b"0", GOOD[0], b"IDLETIME", b"5000"], *words("OBJECT IDLETIME k", "GET k")])
 
 
+def test_a_counter_of_uses_is_kept_under_lfu(stock: Oracle, tmp_path: Path) -> None:
+    ours = InProcess(tmp_path)
+    lines = [
+        *words("CONFIG SET maxmemory-policy allkeys-lfu"), [b"RESTORE", b"k", b"0", GOOD[0], b"FREQ", b"77"],
+        [b"RESTORE", b"i", b"0", GOOD[0], b"IDLETIME", b"77"], *words("OBJECT FREQ k", "OBJECT FREQ i"),
+    ]  # fmt: skip
+    try:
+        stock.reset()
+        assert stock.run(lines) == [ours(*line) for line in lines]
+    finally:
+        stock(b"CONFIG", b"SET", b"maxmemory-policy", b"noeviction")
+        ours.close()
+
+
 def test_log_first() -> None:
     check_all_log_first([], Lines(50).many(800, MIX))
 

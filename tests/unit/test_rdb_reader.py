@@ -30,6 +30,7 @@ from rdb_forms import (
 )
 from rdb_stock import events_of, loaded
 
+from perdure.snapshot.keyspace import Loader
 from perdure.snapshot.rdb import source as sources
 from perdure.snapshot.rdb.errors import RdbError
 from perdure.snapshot.rdb.events import (
@@ -48,6 +49,8 @@ from perdure.snapshot.rdb.events import (
 from perdure.snapshot.rdb.reader import Reader
 from perdure.snapshot.rdb.source import Source, open_source
 from perdure.snapshot.rdb.values import READERS
+from perdure.store.database import Keyspace
+from perdure.store.uses import Frequency, LfuRules, NoClock, Recency
 from perdure.wal.filesystem import RealFilesystem
 from perdure.wal.simulated import SimulatedFilesystem
 
@@ -417,8 +420,14 @@ def test_facts_and_functions_are_kept_for_who_asks() -> None:
     assert isinstance(found.end, End)
 
 
-def test_idle_times_are_kept_where_they_are_wanted() -> None:
-    data = file(b"\xf8" + length(100) + key(0, b"a", text(b"1")), key(0, b"b", text(b"2")))
+def test_uses_are_kept_where_they_are_wanted() -> None:
+    data = file(b"\xf8" + length(100) + key(0, b"a", text(b"1")), b"\xf9\xc8" + key(0, b"b", text(b"2")))
     assert loaded(data).keyspace.databases[0].uses is None
-    database = loaded(data, keep_idle=True).keyspace.databases[0]
-    assert database.uses is not None and database.uses.idle_ms(b"a") == 100_000
+    recency = loaded(data, keep_uses=True).keyspace.databases[0].uses
+    assert isinstance(recency, Recency)
+    assert recency.idle_ms(b"a") == 100_000
+    keyspace = Keyspace()
+    frequency = Frequency(NoClock(), LfuRules(Random(1)))
+    keyspace.databases[0].follow_uses(frequency)
+    Loader(Reader(sources.source_of(data)), keyspace, {}).all()
+    assert (frequency.count(b"a"), frequency.count(b"b")) == (5, 200)
