@@ -20,7 +20,7 @@ from perdure.snapshot.rdb.events import FieldsWithExpiry
 from perdure.snapshot.rdb.source import crc64, source_of
 from perdure.snapshot.rdb.values import reader_of
 
-_FOOTER_BYTES = 10
+FOOTER_BYTES = 10
 _footer = struct.Struct("<HQ")
 _version = struct.Struct("<H").pack
 _u64 = struct.Struct("<Q").pack
@@ -40,10 +40,15 @@ def version_for(value: Any) -> int:
     return f.FIELD_EXPIRY_SINCE if isinstance(value, FieldsWithExpiry) and value.expires_ms else 10
 
 
+def closed(body: bytes, version: int) -> bytes:
+    """Bytes with the footer of a payload."""
+    data = body + _version(version)
+    return data + _u64(crc64(data))
+
+
 def finished(code: int, body: bytes, version: int) -> bytes:
     """A payload of an encoded value."""
-    data = bytes((code,)) + body + _version(version)
-    return data + _u64(crc64(data))
+    return closed(bytes((code,)) + body, version)
 
 
 def dump(kind: bytes, value: Any, encoder: Encoder, big: bool | None = None) -> bytes:
@@ -54,9 +59,9 @@ def dump(kind: bytes, value: Any, encoder: Encoder, big: bool | None = None) -> 
 
 def verify(payload: bytes) -> int:
     """The version of a payload; RdbError unless it is one that is read and the checksum is right."""
-    if len(payload) < _FOOTER_BYTES:
+    if len(payload) < FOOTER_BYTES:
         raise RdbError("a payload ends with its version and its checksum")
-    version, checksum = _footer.unpack_from(payload, len(payload) - _FOOTER_BYTES)
+    version, checksum = _footer.unpack_from(payload, len(payload) - FOOTER_BYTES)
     if version > f.NEWEST and version != f.VALKEY:
         raise RdbError(f"RDB version {version} is none that is read")
     if crc64(memoryview(payload)[:-8]) != checksum:
@@ -67,7 +72,7 @@ def verify(payload: bytes) -> int:
 def load(payload: bytes) -> Payload:
     """The value of a payload that has been verified; RdbError if it is none, or a module's."""
     version = verify(payload)
-    source = source_of(payload[:-_FOOTER_BYTES])
+    source = source_of(payload[:-FOOTER_BYTES])
     code = None
     try:
         code = source.byte() if source.left() else -1

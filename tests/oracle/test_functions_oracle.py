@@ -11,6 +11,7 @@ from oracle_harness import Oracle, plain, tree
 from server_in_process import InProcess
 
 from perdure.server.scripting import payload
+from perdure.snapshot.rdb import payload as payloads
 
 pytestmark = pytest.mark.oracle
 
@@ -169,15 +170,15 @@ def test_restoring_beside_others_is_checked_as_in_stock(both: tuple[Oracle, InPr
 def test_a_damaged_payload_is_refused_as_in_stock(both: tuple[Oracle, InProcess]) -> None:
     good = payload.dump([LIBRARY.encode()])
     rng = Random(3)
-    damaged = [b"", b"x", good[:-1], good[1:], good[:-10], good + b"x", good[:-10] + b"\x0b\x00" + good[-8:]]
+    damaged = [b"", b"x", good[:-1], good[1:], good[:-10], good + b"x", good[:-10] + b"\x0b\x00" + good[-8:],
+               good[:-8] + bytes(8), payloads.closed(good[:-10], 11)]  # fmt: skip
     for _ in range(20):
         at = rng.randrange(len(good))
         damaged.append(good[:at] + bytes((good[at] ^ (1 << rng.randrange(8)),)) + good[at + 1 :])
     for text in damaged:
         compare(*both, "FUNCTION", "RESTORE", text)
     for body in (b"\xf5", b"\x00\x01a", b"\xf5\xc3\x05\x0a\x00ab", b"\xf5\xc0\x07"):
-        whole = body + b"\x0a\x00"
-        compare(*both, "FUNCTION", "RESTORE", whole + payload._CRC.calc(whole).to_bytes(8, "little"))
+        compare(*both, "FUNCTION", "RESTORE", payloads.closed(body, 10))
     compare(*both, "FUNCTION", "LIST")
 
 
