@@ -184,7 +184,8 @@ class MaxMemory:
         tx, keyspace = self.engine.tx, self.engine.tx.keyspace
         ends = perf_counter() + self._step_s
         evicts, weighed = self.evictor.evicts, not self.meter.exact
-        while self.excess():
+        goal = self.limit + self.not_counted()
+        while self.used() > goal:
             if keyspace.garbage:
                 keyspace.free_some(_STEP_GARBAGE)
             else:

@@ -24,6 +24,8 @@ from typing import Any, Protocol
 from perdure.server import process_stats
 
 _FRESH = 20
+_LEAST_BYTES = 1 << 16
+"""What an empty server takes at the least; an estimate would say less by chance."""
 _MALLOC_FIELDS = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keep")
 
 
@@ -134,7 +136,7 @@ class EstimateMeter:
         """Bytes allocated since the program was there, by a reading that is not old."""
         now = time.perf_counter()
         if now >= self._until:
-            self._value = max(0, self._measure() - self._program)
+            self._value = max(_LEAST_BYTES, self._measure() - self._program)
             end = time.perf_counter()
             self._until = end + _FRESH * (end - now)
         return self._value
@@ -153,7 +155,7 @@ class EstimateMeter:
 
     def adjust(self, nbytes: int) -> None:
         """Until the next reading the last one is taken to have changed so much."""
-        self._value = max(0, self._value + nbytes)
+        self._value = max(_LEAST_BYTES, self._value + nbytes)
 
     def watch_closely(self, on: bool) -> None:
         """Nothing changes."""

@@ -61,8 +61,7 @@ def _exchange(server: Server, keyspace: Keyspace) -> None:
     old, tx = server.keyspace, server.tx
     old.flush_all()
     for empty, loaded in zip(old.databases, keyspace.databases, strict=True):
-        if empty.uses is not None:
-            loaded.keep_uses(tx)
+        loaded.keep_as(empty)
     old.databases[:] = keyspace.databases
     old.warm = keyspace.warm
     tx.select(tx.db_index)

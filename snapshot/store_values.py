@@ -17,7 +17,7 @@ from perdure.snapshot.rdb.encoder import Encoder
 from perdure.snapshot.rdb.events import FieldsWithExpiry, StreamConsumer, StreamGroup, StreamNode, StreamValue
 from perdure.store import hash_value, zset_value
 from perdure.store.database import Keyspace
-from perdure.store.hash_value import ExpiringHash, Hash, with_deadlines
+from perdure.store.hash_value import ExpiringHash, Hash, PackedHash, packed_form, with_deadlines
 from perdure.store.list_value import List
 from perdure.store.resp import array_head, bulks
 from perdure.store.set_value import IntSet, Set, make
@@ -56,6 +56,10 @@ def _encode_zset(value: ZSet, encoder: Encoder) -> Encoded:
 
 def _encode_hash(value: Hash, encoder: Encoder) -> Encoded:
     return encoder.value(b"hash", value, value.big)
+
+
+def _encode_packed_hash(value: PackedHash, encoder: Encoder) -> Encoded:
+    return _encode_hash(value.unpacked(), encoder)
 
 
 def expiring_fields(value: ExpiringHash) -> FieldsWithExpiry:
@@ -124,7 +128,7 @@ def _make_zset(value: dict[bytes, float], code: int, keyspace: Keyspace, limits:
     return zset_of(value, limits, packed=True)
 
 
-def _make_hash(value: dict[bytes, bytes], code: int, keyspace: Keyspace, limits: Limits) -> Hash:
+def _make_hash(value: dict[bytes, bytes], code: int, keyspace: Keyspace, limits: Limits) -> Hash | PackedHash:
     made = Hash(value)
     made.big = len(value) > limits[hash_value.MAX_ENTRIES]
     if not made.big and code not in f.HASH_BY_PACK:
@@ -134,7 +138,8 @@ def _make_hash(value: dict[bytes, bytes], code: int, keyspace: Keyspace, limits:
         made = with_deadlines(made, keyspace)
         for field, moment in value.expires_ms.items():
             made.deadlines.set(field, moment)
-    return made
+        return made
+    return packed_form(made)
 
 
 def _make_stream(value: StreamValue, code: int, keyspace: Keyspace, limits: Limits) -> Stream:
@@ -178,6 +183,7 @@ ENCODERS: dict[type, Callable[[Any, Encoder], Encoded]] = {
     IntSet: _encode_integers,
     ZSet: _encode_zset,
     Hash: _encode_hash,
+    PackedHash: _encode_packed_hash,
     ExpiringHash: _encode_expiring_hash,
     Stream: _encode_stream,
 }

@@ -114,13 +114,27 @@ class Database(dict[bytes, Any]):
         if ordered is not isinstance(self.expires, OrderedExpires):
             self.expires = OrderedExpires(self.expires) if ordered else dict(self.expires)
 
+    def keep_as(self, other: Database) -> None:
+        """Keep from now on what ``other`` keeps beside keys and values."""
+        if other.uses is not None and self.uses.__class__ is not other.uses.__class__:
+            self.follow_uses(other.uses.fresh())
+        self.order_expires(isinstance(other.expires, OrderedExpires))
+
     def fresh(self) -> Database:
         """An empty database to stand in this one's place."""
         database = Database()
-        if self.uses is not None:
-            database.follow_uses(self.uses.fresh())
-        database.order_expires(isinstance(self.expires, OrderedExpires))
+        database.keep_as(self)
         return database
+
+    def set_uses(self, key: bytes, idle_ms: int | None, count: int | None, clock: Clock) -> None:
+        """A file, or who restores a key, knows how it was used; what is not kept here is passed over."""
+        if isinstance(self.uses, Frequency):
+            if count is not None:
+                self.uses.set_count(key, count)
+        elif idle_ms is not None:
+            uses = self.keep_uses(clock)
+            assert isinstance(uses, Recency)
+            uses.set_idle(key, idle_ms)
 
     def put(self, key: bytes, value: Any) -> None:
         """Set a key's value; its deadline stays as it is."""

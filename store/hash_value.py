@@ -9,6 +9,11 @@
 
 Who adds or removes fields tells ``order``; who writes tells ``grown``.
 
+A small hash that was not used for a while is a ``PackedHash`` in its database
+(``store.warm``): one byte string instead of twenty objects.  Who writes puts an unpacked
+one in its place first, who reads may do with one of its own.  As it knows no order, only
+what is not ``big`` is packed, of which HSCAN shows all at once.
+
 Fields with deadlines
 ---------------------
 
@@ -26,6 +31,7 @@ only fields have deadlines.
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from random import Random
 from typing import Any
@@ -41,6 +47,10 @@ value_types.DEFAULT_LIMITS[MAX_ENTRIES] = 512
 value_types.DEFAULT_LIMITS[MAX_VALUE] = 64
 
 MANY_FIELDS = 1 << 16
+_MOST_PACKED = 512
+_MOST_PACKED_BYTES = 1 << 16
+_MARSHAL_VERSION = 2
+"""The last one that does not look for objects that several refer to."""
 _REBUILD_FIELDS = 64
 _REBUILD_BYTES = 1 << 20
 _TRIES = 32
@@ -99,6 +109,48 @@ class Hash(dict[bytes, bytes]):
         assert all(field.__class__ is bytes and value.__class__ is bytes for field, value in self.items())
         if self.order is not None:
             self.order._check(self)
+
+
+class PackedHash(bytes):
+    """A small hash, packed: its fields and behind them their values in the same order, marshalled.
+
+    It is small, so it may be made anew as a whole for each change.
+    """
+
+    __slots__ = ()
+
+    def content(self, field: bytes) -> bytes | None:
+        """A field's value, None if there is no such field.  O(n) for n <= ``_MOST_PACKED`` fields."""
+        both = marshal.loads(self)
+        half = len(both) >> 1
+        try:
+            content: bytes = both[half + both.index(field, 0, half)]
+        except ValueError:
+            return None
+        return content
+
+    def with_field(self, field: bytes, content: bytes, limits: Limits) -> tuple[PackedHash, bool] | None:
+        """The same with a field set, and whether that is a new one; None if it would be too big.  O(n)."""
+        longest = limits[MAX_VALUE]
+        both = list(marshal.loads(self))
+        half = len(both) >> 1
+        if len(field) > longest or len(content) > longest or half >= min(limits[MAX_ENTRIES], _MOST_PACKED):
+            return None
+        try:
+            both[half + both.index(field, 0, half)] = content
+            is_new = False
+        except ValueError:
+            both.insert(half, field)
+            both.append(content)
+            is_new = True
+        packed = PackedHash(marshal.dumps(both, _MARSHAL_VERSION))
+        return (packed, is_new) if len(packed) <= _MOST_PACKED_BYTES else None
+
+    def unpacked(self) -> Hash:
+        """The same, not packed."""
+        both = marshal.loads(self)
+        half = len(both) >> 1
+        return Hash(zip(both[:half], both[half:], strict=True))
 
 
 class ExpiringHash(Hash):
@@ -197,6 +249,14 @@ def _copy(value: Hash) -> Hash:
     return twin
 
 
+def packed_form(value: Hash) -> Hash | PackedHash:
+    """A hash packed, or itself if it is too big for that."""
+    if value.big or not 0 < len(value) <= _MOST_PACKED:
+        return value
+    both = marshal.dumps((*value, *value.values()), _MARSHAL_VERSION)
+    return PackedHash(both) if len(both) <= _MOST_PACKED_BYTES else value
+
+
 def _copy_expiring(value: ExpiringHash) -> ExpiringHash:
     # What is due, too: a log that is replayed has it, and knows no time by which to leave it out.
     twin = Hash(dict.items(value))
@@ -255,7 +315,17 @@ def _parts(value: Hash) -> list[Any]:
     return [value]
 
 
-value_types.register(Hash, ValueType(b"hash", _copy, _encoding, _rebuild, _plain, parts=_parts))
+value_types.register(Hash, ValueType(b"hash", _copy, _encoding, _rebuild, _plain, parts=_parts, pack=packed_form))
+value_types.register(
+    PackedHash,
+    ValueType(
+        b"hash",
+        lambda value: value,
+        lambda value, limits: b"listpack",
+        lambda key, value: _rebuild(key, value.unpacked()),
+        lambda value: _plain(value.unpacked()),
+    ),
+)
 value_types.register(
     ExpiringHash,
     ValueType(

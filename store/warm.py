@@ -20,15 +20,17 @@ from typing import Any
 from perdure.store import value_types
 
 _MOST = 1024
+_USES = 8
 
 
 class Warm:
     """The keys, with their databases, of a keyspace's values that could be packed."""
 
-    __slots__ = ("places",)
+    __slots__ = ("places", "uses")
 
     def __init__(self) -> None:
         self.places: OrderedDict[tuple[int, bytes], dict[bytes, Any]] = OrderedDict()
+        self.uses = 0
 
     def add(self, db: dict[bytes, Any], key: bytes) -> None:
         """The value of ``key`` is not packed any more, or has just been made.  It is not packed by this call."""
@@ -38,6 +40,11 @@ class Warm:
         places[place] = db
         if len(places) > _MOST:
             self._pack_first()
+
+    def wants_one(self) -> bool:
+        """Is a value whose use does without that to be unpacked?  One in ``_USES``: what is used often soon is."""
+        self.uses = (self.uses + 1) % _USES
+        return not self.uses
 
     def cool(self) -> None:
         """Pack everything."""

@@ -19,7 +19,7 @@ from perdure.store.errors import (
 )
 from perdure.store.events import GENERIC, HASH
 from perdure.store.field_expiry import drop_due
-from perdure.store.hash_value import MANY_FIELDS, MAX_ENTRIES, MAX_VALUE, ExpiringHash, Hash
+from perdure.store.hash_value import MANY_FIELDS, MAX_ENTRIES, MAX_VALUE, ExpiringHash, Hash, PackedHash
 from perdure.store.numbers import (
     INFINITE,
     INT64_MAX,
@@ -68,7 +68,17 @@ def find_hash(tx: Tx, key: bytes) -> Hash | None:
         value = tx.lookup(key)
     if value is None or value.__class__ is Hash or value.__class__ is ExpiringHash:
         return value
+    if value.__class__ is PackedHash:
+        return _unpack(tx, key, value)
     raise CommandError(WRONG_TYPE)
+
+
+def _unpack(tx: Tx, key: bytes, value: PackedHash) -> Hash:
+    """Put an unpacked hash in the place of a packed one; that is no use of the key, nor a change."""
+    hash_ = value.unpacked()
+    dict.__setitem__(tx.db, key, hash_)
+    tx.keyspace.warm.add(tx.db, key)
+    return hash_
 
 
 def read_hash(tx: Tx, key: bytes) -> Hash | None:
@@ -82,7 +92,23 @@ def read_hash(tx: Tx, key: bytes) -> Hash | None:
     if value is None:
         tx.missed(key)
         return None
+    if value.__class__ is PackedHash:
+        return _unpack(tx, key, value) if tx.keyspace.warm.wants_one() else value.unpacked()
     raise tx.refuse(WRONG_TYPE)
+
+
+def _set_packed(tx: Tx, argv: list[bytes], value: PackedHash) -> bytes:
+    """HSET of one field of a hash that is packed, and stays so if it can."""
+    _, key, field, content = argv
+    made = value.with_field(field, content, tx.limits)
+    if made is None:
+        return integer(_set_fields(tx, argv))
+    changed, is_new = made
+    tx.log(encode(argv))
+    tx.db[key] = changed
+    if tx.notifying:
+        tx.notify(HASH, b"hset", key)
+    return ONE if is_new else ZERO
 
 
 def _set_fields(tx: Tx, argv: list[bytes]) -> int:
@@ -96,6 +122,7 @@ def _set_fields(tx: Tx, argv: list[bytes]) -> int:
     if value is None:
         value = Hash(zip(argv[2::2], argv[3::2], strict=True))
         tx.db.replace(key, value)
+        tx.keyspace.warm.add(tx.db, key)
         created = len(value)
     elif value.order is None and value.__class__ is Hash:
         created = -len(value)
@@ -139,6 +166,8 @@ def hset(tx: Tx, argv: list[bytes]) -> bytes:
     db = tx.db
     value = db.get(key)
     if value.__class__ is not Hash or key in db.expires:
+        if value.__class__ is PackedHash and key not in db.expires and not tx.keyspace.warm.wants_one():
+            return _set_packed(tx, argv, value)
         return integer(_set_fields(tx, argv))
     try:
         record = _join((_HSET, BULK_HEADS[len(key)], key, CRLF, BULK_HEADS[len(field)], field, CRLF,
@@ -218,6 +247,7 @@ def _put(tx: Tx, key: bytes, value: Hash | None, field: bytes, content: bytes) -
         value = Hash()
         value[field] = content
         tx.db.replace(key, value)
+        tx.keyspace.warm.add(tx.db, key)
     else:
         value.put(field, content)
     if not value.big:
@@ -259,6 +289,11 @@ def hget(tx: Tx, argv: list[bytes]) -> bytes:
         return tx.null
     if value.__class__ is ExpiringHash:
         content = value.get(field)
+        return tx.null if content is None else bulk(content)
+    if value.__class__ is PackedHash:
+        if tx.keyspace.warm.wants_one():
+            _unpack(tx, key, value)
+        content = value.content(field)
         return tx.null if content is None else bulk(content)
     raise tx.refuse(WRONG_TYPE)
 

@@ -32,7 +32,7 @@ from perdure.store.errors import (
     CommandError,
 )
 from perdure.store.events import GENERIC, LIST
-from perdure.store.hash_value import Hash
+from perdure.store.hash_value import Hash, PackedHash
 from perdure.store.numbers import parse_integer, read_double, read_long_double
 from perdure.store.resp import ZERO, array_head, bulk, encode, integer
 from perdure.store.set_value import IntSet, Set
@@ -125,8 +125,10 @@ def _finder(tx: Tx, pattern: bytes) -> Callable[[bytes], bytes | bytearray | Non
             tx.missed(key)
             return None
         if name:
+            if value.__class__ is PackedHash:
+                return value.content(name)
             return value.get(name) if isinstance(value, Hash) else None
-        return value if isinstance(value, bytes | bytearray) else None
+        return value if value.__class__ in (bytes, bytearray) else None
 
     return find
 
