@@ -126,16 +126,6 @@ class Database(dict[bytes, Any]):
         database.keep_as(self)
         return database
 
-    def set_uses(self, key: bytes, idle_ms: int | None, count: int | None, clock: Clock) -> None:
-        """A file, or who restores a key, knows how it was used; what is not kept here is passed over."""
-        if isinstance(self.uses, Frequency):
-            if count is not None:
-                self.uses.set_count(key, count)
-        elif idle_ms is not None:
-            uses = self.keep_uses(clock)
-            assert isinstance(uses, Recency)
-            uses.set_idle(key, idle_ms)
-
     def put(self, key: bytes, value: Any) -> None:
         """Set a key's value; its deadline stays as it is."""
         if key not in self:

@@ -180,7 +180,7 @@ class Oracle:
     def reset(self, resp3: bool = False) -> None:
         """Empty, database 0, and the protocol asked for."""
         self.speak(resp3)
-        self.run([[b"FLUSHALL"], [b"SELECT", b"0"]])
+        self.run([[b"FLUSHALL"], [b"FUNCTION", b"FLUSH"], [b"SELECT", b"0"]])
 
     def close(self) -> None:
         """End the server, by its pid, and remove its folder."""
