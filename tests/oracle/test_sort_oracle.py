@@ -115,10 +115,9 @@ def test_what_is_stored_is_logged_as_the_list_that_it_is() -> None:
         words("RPUSH d one two '' ''"), words("MULTI", "DEL d", "RPUSH d 1 2 3 10", "EXEC"), words("DEL d"),
     ]  # fmt: skip
     ours.tx.begin_group(100)
-    ours.run(words("SORT s STORE d"))
-    assert commands_of(ours.records[-1])[1:] == words("MULTI", "RPUSH d 1 2 3 10")
-    ours.run(words("SORT s DESC STORE d"))
-    assert commands_of(ours.records[-1])[1:] == words("DEL d", "RPUSH d 10 3 2 1")
+    ours.run(words("SORT s STORE d", "SORT s DESC STORE d"))
+    ours.tx.end_group()
+    assert commands_of(ours.tx.take())[1:] == words("MULTI", "RPUSH d 1 2 3 10", "DEL d", "RPUSH d 10 3 2 1", "EXEC")
 
 
 def test_a_reply_of_many_patterns_is_bounded() -> None:
