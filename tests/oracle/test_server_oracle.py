@@ -69,6 +69,7 @@ def test_what_is_asked_is_answered_as_by_stock(stock: Oracle, ours: InProcess, r
     ours(b"FLUSHALL")
     for server in (stock, ours):
         server(b"CONFIG", b"SET", b"slowlog-log-slower-than", b"10000000")
+        server(b"CONFIG", b"RESETSTAT")
     for line in ASKED.strip().replace("\n", "|").split("|"):
         argv = [word.encode() for word in line.split()]
         assert (line, ours(*argv)) == (line, stock(*argv))
