@@ -9,6 +9,7 @@ command               a command took so long
 fast-command          a command did that should be O(1) or O(log n)
 command-unblocking    the retry of a command that had waited for a key
 expire-cycle          a step of active expiry
+eviction-cycle        a step of freeing what ``maxmemory`` has no room for
 aof-write             a batch was handed to the log: with its write, whatever the reason
 aof-write-alone,      the same, told apart by whether an fsync ran meanwhile
 aof-write-pending-fsync
@@ -31,6 +32,7 @@ COMMAND = b"command"
 FAST_COMMAND = b"fast-command"
 COMMAND_UNBLOCKING = b"command-unblocking"
 EXPIRE_CYCLE = b"expire-cycle"
+EVICTION_CYCLE = b"eviction-cycle"
 LOG_WRITE = b"aof-write"
 LOG_WRITE_ALONE = b"aof-write-alone"
 LOG_WRITE_DURING_FSYNC = b"aof-write-pending-fsync"

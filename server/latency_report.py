@@ -73,6 +73,10 @@ _ADVICE: tuple[tuple[frozenset[bytes], str], ...] = (
         "Expiry holds the loop: very large values expire. Smaller ones, or deadlines that are spread, would help.",
     ),
     (
+        frozenset({latency.EVICTION_CYCLE}),
+        "Making room below maxmemory holds the loop: very large values are evicted, or memory is short all the time.",
+    ),
+    (
         frozenset({latency.LOG_WRITE, latency.LOG_WRITE_ALONE, latency.LOG_WRITE_DURING_FSYNC}),
         "Writing the log takes long: the disk, or its file system, is slow or shared with others.",
     ),

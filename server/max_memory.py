@@ -21,10 +21,11 @@ It must not know: how memory is counted, which keys go.
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING
 
 from perdure.server.client import BUSY, IN_MULTI, LOADING, MEMORY_FULL, PAUSED, Client
+from perdure.server.latency import EVICTION_CYCLE
 from perdure.server.memory_use import Meter
 from perdure.store import errors
 from perdure.store.command import DENYOOM, Command
@@ -165,7 +166,9 @@ class MaxMemory:
         room = True
         if self.evictor.evicts or engine.tx.keyspace.garbage:
             outcome: list[bool] = []
+            began_ns = perf_counter_ns()
             engine.background(lambda: outcome.append(self._free()))
+            engine.timings.sample(EVICTION_CYCLE, began_ns)
             room = outcome[0]
             if client is not None:
                 engine.enter(client)

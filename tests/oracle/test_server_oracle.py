@@ -118,7 +118,7 @@ SLOW = [
     "CONFIG SET masterauth sec", "CONFIG SET masterauth sec maxclients 1000 masteruser x", "ACL SETUSER u >pw on",
     "ACL DELUSER u", "MULTI", "PING", "GET k", "EXEC", "CLIENT ID", "MSET " + "a 1 " * 20, "SET k " + "x" * 150,
     "RPUSH l " + "x " * 30, "RPUSH l " + "x " * 31, "SLOWLOG LEN", "LRANGE l 0 1", "KEYS *", "INFO server",
-    "BLPOP no 0.01",
+    "EVAL redis.call('get','k') 0", "EVAL redis.call('nosuch') 0", "BLPOP no 0.01",
 ]  # fmt: skip
 
 

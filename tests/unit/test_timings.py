@@ -247,3 +247,15 @@ def _pairs(flat: object) -> list[tuple[bytes, object]]:
         return list(flat.items())
     assert isinstance(flat, list)
     return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def test_freeing_memory_is_an_event(server: InProcess) -> None:
+    timings = server.server.engine.timings
+    server(b"CONFIG", b"SET", b"maxmemory-policy", b"allkeys-random", b"latency-monitor-threshold", b"1")
+    for n in range(20):
+        server(b"SET", b"k%d" % n, b"x")
+    sampled: list[bytes] = []
+    timings.sample = lambda event, began_ns: sampled.append(event)  # type: ignore[method-assign]
+    server(b"CONFIG", b"SET", b"maxmemory", b"1")
+    server(b"SET", b"k", b"x")
+    assert b"eviction-cycle" in sampled
