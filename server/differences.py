@@ -21,7 +21,7 @@ GENERAL: tuple[str, ...] = (
 
 _NO_RDB = "needs RDB files, or their encoding of values"
 ABSENT: dict[str, str] = {
-    **dict.fromkeys(("BGREWRITEAOF", "BGSAVE", "DUMP", "MIGRATE", "RESTORE", "RESTORE-ASKING", "SAVE"), _NO_RDB),
+    **dict.fromkeys(("BGREWRITEAOF", "BGSAVE", "MIGRATE", "SAVE"), _NO_RDB),
     "MEMORY": "memory is not counted by key",
 }
 """Commands of stock 7.0 that are not in the table, and why."""
@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "DEBUG": "POPULATE is logged, as all that is in memory is. RELOAD is refused as long as there are no RDB files. "
     "What would end the process or harm the data is refused. OBJECT's `serializedlength` is what the value takes in "
     "the log. What is about parts that are not here (jemalloc, the cluster's bus ...) is not known.",
+    "DUMP": "A hash whose fields expire is of version 12, that of 7.4, as no version before can hold that.",
     "GEORADIUS": "Of several places that are equally far away, COUNT may take others.",
     "GEORADIUSBYMEMBER": "As GEORADIUS.",
     "GEOSEARCH": "As GEORADIUS.",
@@ -59,6 +60,9 @@ COMMANDS: dict[str, str] = {
     "PSYNC": _REPLICATION,
     "REPLCONF": f"{_REPLICATION} ACK and GETACK are refused, where stock is silent.",
     "REPLICAOF": _REPLICATION,
+    "RESTORE": "Versions up to 12, and Valkey's 80, are taken. Damage is always looked for: a field that stands in a "
+    "small hash twice, or a value that goes on in the payload's footer, is refused.",
+    "RESTORE-ASKING": "As RESTORE.",
     "SHUTDOWN": "Refused while the log takes no writes, unless FORCE is said: what was answered may not be on the disk "
     "yet. SAVE is refused as long as there are no RDB files.",
     "SLAVEOF": _REPLICATION,

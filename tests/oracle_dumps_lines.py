@@ -18,7 +18,7 @@ from perdure.snapshot.store_values import MAKERS
 from perdure.store import value_types
 from perdure.store.database import Keyspace
 
-DUMPS_GROUP = [b"DUMP", *[b"RESTORE"] * 3]
+DUMPS_GROUP = [b"DUMP", *[b"RESTORE"] * 3, b"RESTORE-ASKING"]
 
 
 def plain_of_payload(payload: bytes) -> Any:
@@ -83,7 +83,7 @@ def payload(lines: Lines) -> bytes:
 generator("DUMP")(lambda lines: [lines.key()])
 
 
-@generator("RESTORE")
+@generator("RESTORE", "RESTORE-ASKING")
 def restore_arguments(lines: Lines) -> Argv:
     rng = lines.rng
     absolute = rng.random() < 0.3

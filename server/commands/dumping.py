@@ -15,7 +15,7 @@ from perdure.snapshot.rdb import payload as payloads
 from perdure.snapshot.rdb.encoder import Encoder
 from perdure.snapshot.rdb.errors import RdbError
 from perdure.snapshot.store_values import ENCODERS, MAKERS, is_empty, shown_fields
-from perdure.store.command import DENYOOM, READONLY, WRITE, KeySpec, command
+from perdure.store.command import ASKING, DENYOOM, READONLY, WRITE, KeySpec, command
 from perdure.store.commands.keys import dispose
 from perdure.store.errors import (
     BAD_DUMP_CHECKSUM,
@@ -153,22 +153,36 @@ def _wrapped(n: int) -> int:
     return (n + (1 << 63) & (1 << 64) - 1) - (1 << 63)
 
 
-@command(
-    "RESTORE",
-    arity=-4,
-    flags=WRITE | DENYOOM,
-    keys_at=(1, 1, 1),
-    key_specs=(KeySpec(("OW", "update"), ("index", 1), ("range", 0, 1, 0)),),
-    since="2.6.0",
-    acl=("keyspace", "write", "slow", "dangerous"),
-    syntax="key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
-    history=(
+_RESTORE: dict[str, Any] = {
+    "arity": -4,
+    "keys_at": (1, 1, 1),
+    "key_specs": (KeySpec(("OW", "update"), ("index", 1), ("range", 0, 1, 0)),),
+    "acl": ("keyspace", "write", "slow", "dangerous"),
+    "syntax": "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+    "history": (
         ("3.0.0", "Takes `REPLACE`."),
         ("5.0.0", "Takes `ABSTTL`."),
         ("5.0.0", "Takes `IDLETIME` and `FREQ`."),
     ),
+    "complexity": "O(N) for N members and the bytes that they have, O(N*log(N)) for sorted sets",
+}
+
+
+@command(
+    "RESTORE-ASKING",
+    flags=WRITE | DENYOOM | ASKING,
+    since="3.0.0",
+    group="server",
+    doc_flags=("syscmd",),
+    summary="Does what RESTORE does; MIGRATE of a cluster's node says it so.",
+    **_RESTORE,
+)
+@command(
+    "RESTORE",
+    flags=WRITE | DENYOOM,
+    since="2.6.0",
     summary="Makes a key of the bytes that DUMP returned.",
-    complexity="O(N) for N members and the bytes that they have, O(N*log(N)) for sorted sets",
+    **_RESTORE,
 )
 def restore(tx: Tx, argv: list[bytes]) -> bytes:
     """RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]"""

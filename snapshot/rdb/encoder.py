@@ -56,7 +56,6 @@ _PLAIN_NODE, _PACKED_NODE = b"\1", b"\2"
 _ONE_PACKED_NODE = b"\1\2"
 _MOST_ENTRY_HEAD = 10
 """Bytes that an entry of a listpack takes beside its string, or that of an integer in all."""
-_NO_DEADLINE = b"\0\1"
 _i64 = struct.Struct("<q").pack
 _f64 = struct.Struct("<d").pack
 _join = b"".join
@@ -148,7 +147,7 @@ class Encoder:
         """Are there so few that they surely go into one node?"""
         fill = self.limits["list-max-listpack-size"]
         count = len(elements)
-        if not 0 < count <= (fill if fill > 0 else 128):
+        if not 0 < count <= (max(fill, 1) if fill >= 0 else 128):
             return False
         return sum(map(len, elements)) + _MOST_ENTRY_HEAD * (count + 1) <= _NODE_BYTES[0]
 

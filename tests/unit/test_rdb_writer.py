@@ -301,6 +301,9 @@ def test_nodes_of_a_list_are_bounded_by_the_option() -> None:
         source = source_of(b"".join(pieces))
         nodes = source.length()
         assert (code, nodes) == (18, -(-30 // per_node)), fill
+    for fill, nodes in ((-2, 1), (128, 1), (3, 1), (2, 2), (1, 3), (0, 3)):
+        _, pieces = Encoder(10, False, {"list-max-listpack-size": fill}).value(b"list", [b"a", b"b", b"c"])
+        assert source_of(b"".join(pieces)).length() == nodes, fill
 
 
 # ---- streams ---------------------------------------------------------------------------
