@@ -105,16 +105,16 @@ def test_ten_thousand_clients_wait_for_one_key_and_are_served_in_order(server: P
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, count + 500)), hard))
     waiting: list[socket.socket] = []
     try:
-        for number in range(count):
-            sock = socket.socket(socket.AF_UNIX)
-            sock.connect(server.socket_path)
-            waiting.append(sock)
-            sock.sendall(b"BLPOP queue 0\r\n")
-            if number < 3 or number == count - 1:
-                with server.client() as client:
+        # One client throughout: another would find the listening queue full of those that come to wait.
+        with server.client() as client:
+            for number in range(count):
+                sock = socket.socket(socket.AF_UNIX)
+                sock.connect(server.socket_path)
+                waiting.append(sock)
+                sock.sendall(b"BLPOP queue 0\r\n")
+                if number < 3 or number == count - 1:
                     while client.info("clients")["blocked_clients"] != number + 1:
                         pass
-        with server.client() as client:
             assert client.ping()
             client.rpush("queue", "first", "second")
             pipe = client.pipeline(transaction=False)
