@@ -183,7 +183,7 @@ def _loading(server: Server) -> Fields:
     return [
         ("loading_start_time", int(load.started_s)),
         ("loading_total_bytes", load.total_bytes),
-        ("loading_rdb_used_mem", 0),
+        ("loading_rdb_used_mem", load.used_memory),
         ("loading_loaded_bytes", load.loaded_bytes),
         ("loading_loaded_perc", percent(load.loaded_bytes, load.total_bytes).removesuffix("%")),
         ("loading_eta_seconds", int(elapsed_s * left / load.loaded_bytes) if load.loaded_bytes else 1),

@@ -46,8 +46,11 @@ def load_again(server: Server) -> str:
         return len(commands)
 
     place = startup.place_of(server)
+    load_base = startup.base_loader(server, server.log_fs, keyspace)
     try:
-        recovery = read_log(server.log_fs, place.directory, place.basename, apply, load_truncated=True)
+        recovery = read_log(
+            server.log_fs, place.directory, place.basename, apply, load_truncated=True, load_base=load_base
+        )
     except (LogDamaged, ReplayError, OSError) as failure:
         return f"the log cannot be read back: {failure}"
     if recovery.end.lsn != writer.lsn:

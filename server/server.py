@@ -79,6 +79,8 @@ class LoadProgress:
     total_bytes: int = 0
     loaded_bytes: int = 0
     commands: int = 0
+    used_memory: int = 0
+    """What the writer of the file that is loaded used, as that says."""
     abandoned: bool = False
 
 

@@ -16,19 +16,24 @@ import gc
 import os
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
 from perdure.server.lock import DirectoryLock
 from perdure.server.log_gate import NoLogWriter
+from perdure.server.scripting.libraries import libraries_of
 from perdure.server.server import Server
 from perdure.server.touched import commands_of
+from perdure.snapshot.base import load_base
+from perdure.store.database import Keyspace
+from perdure.store.errors import CommandError
 from perdure.store.replay import ReplayError, replay
 from perdure.store.tx import NoLog, Tx
 from perdure.wal.damage import LogDamaged, RdbBaseUnsupported
 from perdure.wal.executor import Clock, Executor, SystemClock, ThreadExecutor
 from perdure.wal.filesystem import Filesystem
-from perdure.wal.recovery import Cut, Recovery, mend, read_log
+from perdure.wal.recovery import BaseRead, Cut, LoadBase, Recovery, mend, read_log
 from perdure.wal.writer import LogWriter
 
 _REPORT_EVERY_S = 2.0
@@ -91,10 +96,36 @@ def load(server: Server, fs: Filesystem, place: LogPlace) -> Recovery:
             apply,
             load_truncated=server.config["aof-load-truncated"],
             progress=report,
+            load_base=base_loader(server, fs, server.keyspace),
         )
     finally:
         gc.enable()
         gc.freeze()
+
+
+def base_loader(server: Server, fs: Filesystem, keyspace: Keyspace) -> LoadBase:
+    """What ``read_log`` needs to load a BASE in RDB form into ``keyspace``."""
+
+    def load_into(path: str, tell: Callable[[int], None]) -> BaseRead:
+        def told(done: int) -> None:
+            if server.load.abandoned:
+                raise StartRefused("told to end while loading")
+            tell(done)
+
+        keep_uses = server.keyspace.databases[0].uses is not None
+        base = load_base(fs, path, keyspace, server.type_limits, told, keep_uses=keep_uses)
+        used = base.facts.get(b"used-mem", b"")
+        server.load.used_memory = int(used) if used.isdigit() else 0
+        libraries = libraries_of(keyspace)
+        for code in base.functions:
+            try:
+                libraries.put(libraries.prepare(code, replace=False, timed=False))
+            except CommandError as refusal:
+                reason = f"a library of functions: {refusal.text.decode('utf-8', 'backslashreplace')}"
+                raise LogDamaged(path, 0, reason) from None
+        return BaseRead(base.end, base.keys)
+
+    return load_into
 
 
 async def recover(server: Server, fs: Filesystem, held: DirectoryLock) -> None:

@@ -231,6 +231,9 @@ _READ: dict[bytes, tuple[tuple[str, ...], Any]] = {
     b"string": (("GET",), lambda reply: reply),
     b"list": (("LRANGE", "0", "-1"), tuple),
     b"hash": (("HGETALL",), lambda reply: tuple(sorted(reply.items()))),
+    b"set": (("SMEMBERS",), frozenset),
+    b"zset": (("ZRANGE", "0", "-1", "WITHSCORES"), tuple),
+    b"stream": (("XRANGE", "-", "+"), repr),
 }
 State = dict[tuple[int, bytes], tuple[bytes, Any, int]]
 

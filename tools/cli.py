@@ -9,6 +9,7 @@ It must not know: how a log is read (``wal.recovery``).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +17,10 @@ from typing import Annotated
 import hiredis
 import typer
 
+from perdure.snapshot.base import skim_base
 from perdure.wal.damage import LogDamaged, RdbBaseUnsupported
 from perdure.wal.filesystem import RealFilesystem
-from perdure.wal.recovery import Recovery, read_log
+from perdure.wal.recovery import BaseRead, Recovery, read_log
 
 SOUND, FINDINGS, UNREADABLE = range(3)
 
@@ -42,8 +44,14 @@ def check(
 ) -> None:
     """Say whether a log is sound, and what a start on it would do.  Changes nothing."""
     place = _log_directory(directory, filename, dirname)
+    fs = RealFilesystem()
+
+    def skim(path: str, tell: Callable[[int], None]) -> BaseRead:
+        base = skim_base(fs, path, tell)
+        return BaseRead(base.end, base.keys)
+
     try:
-        recovery = read_log(RealFilesystem(), place, filename, _count_commands)
+        recovery = read_log(fs, place, filename, _count_commands, load_base=skim)
     except (LogDamaged, RdbBaseUnsupported) as refusal:
         typer.echo(f"A start would be refused: {refusal}")
         raise typer.Exit(FINDINGS) from None

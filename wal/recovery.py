@@ -51,7 +51,7 @@ from perdure.wal.scan import (
     stock_went_on,
 )
 
-__all__ = ["Cut", "LogDamaged", "LogEnd", "RdbBaseUnsupported", "Recovery", "mend", "read_log"]
+__all__ = ["BaseRead", "Cut", "LogDamaged", "LogEnd", "RdbBaseUnsupported", "Recovery", "mend", "read_log"]
 
 MAX_ROT_BYTES = 64 << 20
 """How much behind a damaged line is read in search of one flipped bit, if the line itself does not say."""
@@ -59,9 +59,21 @@ APPLY_BYTES = 256 << 10
 """Small batches are handed to ``apply`` together, in pieces of about this size."""
 PROGRESS_BYTES = 1 << 20
 
+RDB_MAGICS = (b"REDIS", b"VALKEY")
+
 Apply = Callable[[bytes], int]
 Progress = Callable[[int, int, int], None]
-LoadBase = Callable[[str, Entry], int]
+
+
+class BaseRead(NamedTuple):
+    """What was read of a BASE in RDB form: ``end``, where commands may follow, and how many commands it stands for."""
+
+    end: int
+    commands: int
+
+
+LoadBase = Callable[[str, Callable[[int], None]], BaseRead]
+"""Loads an RDB file: (path, what is to be told how many bytes of it are loaded) -> what was read."""
 
 
 @dataclass(slots=True)
@@ -145,6 +157,10 @@ class _Feeder:
             self.flush()
             self._tell(self._done + self._in_file, PROGRESS_BYTES)
 
+    def tell_base(self, done: int) -> None:
+        """So many bytes of a BASE in RDB form are loaded."""
+        self._tell(self._done + done, PROGRESS_BYTES)
+
     def flush(self) -> None:
         if self._waiting:
             payload = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
@@ -206,8 +222,8 @@ def read_log(
     ``apply(payload)`` gets whole commands, never a part of MULTI ... EXEC, and returns
     how many it ran; what it raises goes through.  ``load_truncated`` False
     refuses a torn tail, too.  ``progress(done_bytes, total_bytes, commands)`` is called
-    about every MiB.  ``load_base(path, entry)`` reads a BASE in RDB form and
-    returns how many commands it stands for.  Beside ``directory`` a log of a single
+    about every MiB.  ``load_base`` loads a BASE in RDB form, or one that begins so (an RDB preamble), and
+    says where that ends; without it such a BASE is refused.  Beside ``directory`` a log of a single
     file, named ``basename``, is looked for where stock would.
 
     Raises LogDamaged, RdbBaseUnsupported, OSError; then nothing that ``apply`` got
@@ -265,20 +281,18 @@ def _read_base(reading: _Reading, item: survey.Item, incrs: list[survey.Item]) -
     if entry.bytes not in (None, item.size):
         raise LogDamaged(item.path, item.size, f"the BASE has {item.size} bytes, {entry.bytes} are due")
     window = Window(reading.fs, item.path)
-    magic = window.get(0, 5) == b"REDIS"
-    in_rdb_form = magic or entry.name.endswith(".rdb")
-    if in_rdb_form:
-        crc = _check_rdb(reading, item, window, magic)
-        at = Position(item.size, 0, crc)
-    else:
-        at = Position(0, 0, 0)
+    rdb_bytes = _load_rdb(reading, item, window)
+    at = Position(rdb_bytes, 0, window.crc32c(0, rdb_bytes, 0))
+    if rdb_bytes < item.size:
         damage = scan_foreign(window, at, may_stand_in_foreign_file, feeder.take)
         if damage is not None:
             _judge(reading, item, window, at, damage, last=not incrs and entry.bytes is None)
     if entry.crc32c not in (None, at.chain):
         raise LogDamaged(item.path, 0, "the BASE's checksum is wrong")
     if entry.crc32c is None:
-        what = "RDB" if in_rdb_form else f"{at.foreign_commands} commands"
+        what = f"{at.foreign_commands} commands"
+        if rdb_bytes:
+            what = f"RDB and {what}" if at.foreign_commands else "RDB"
         reading.unverified.append(
             f"{entry.name}: {what} ({at.offset} bytes) were written by another server and carry no checksum"
         )
@@ -286,17 +300,19 @@ def _read_base(reading: _Reading, item: survey.Item, incrs: list[survey.Item]) -
     return replace(entry, bytes=at.offset, crc32c=at.chain, lsn=place.lsn, prev=place.chain), place
 
 
-def _check_rdb(reading: _Reading, item: survey.Item, window: Window, magic: bool) -> int:
-    """Have the BASE loaded by whoever reads RDB; the CRC-32C of its bytes."""
-    if not magic:
-        raise LogDamaged(item.path, 0, "the BASE does not begin as an RDB file does")
-    if reading.load_base is None or not item.entry.name.endswith(".rdb"):
+def _load_rdb(reading: _Reading, item: survey.Item, window: Window) -> int:
+    """Have the RDB that the BASE is, or begins with, loaded by whoever reads RDB; how many bytes it takes."""
+    if not window.get(0, 6).startswith(RDB_MAGICS):
+        if item.entry.name.endswith(".rdb"):
+            raise LogDamaged(item.path, 0, "the BASE does not begin as an RDB file does")
+        return 0
+    if reading.load_base is None:
         raise RdbBaseUnsupported(item.path)
-    crc = window.crc32c(0, item.size, 0)
-    if item.entry.crc32c not in (None, crc):
+    if item.entry.crc32c is not None and window.crc32c(0, item.size, 0) != item.entry.crc32c:
         raise LogDamaged(item.path, 0, "the BASE's checksum is wrong")
-    reading.feeder.commands += reading.load_base(item.path, item.entry)
-    return crc
+    read = reading.load_base(item.path, reading.feeder.tell_base)
+    reading.feeder.commands += read.commands
+    return read.end
 
 
 def _read_incr(

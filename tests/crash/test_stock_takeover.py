@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 from crash_writers import STYLES, Progress, Writer, open_accounts
-from server_harness import PerdureServer, StockServer, copied, files_of, read_state, state_differences, stock_path
+from server_harness import PerdureServer, StockServer, copied, read_state, state_differences, stock_path
 
 FAR_MS = 4_000_000_000_000
 MANIFEST = "appendonlydir/appendonly.aof.manifest"
@@ -161,17 +161,3 @@ def test_the_old_single_file_log_is_loaded(tmp_path):
         ours.kill9()
     with StockServer(tmp_path / "data") as stock:
         assert_same(expected, read_state(stock.start()), "stock, after us")
-
-
-def test_a_base_in_rdb_form_is_refused_and_left_alone(tmp_path):
-    with StockServer(tmp_path / "data", *EAGER) as stock:
-        stock.start()
-        fill(stock, "rdb")
-        rewrite_log(stock)
-        stock.kill9()
-    before = files_of(tmp_path / "data")
-    with PerdureServer(tmp_path / "data") as ours:
-        status, log = ours.refused()
-    assert status == 1
-    assert ".base.rdb" in log
-    assert files_of(tmp_path / "data") == before

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from crc32c import crc32c
 from log_builder import (
     BASENAME,
     DIRECTORY,
@@ -26,7 +27,7 @@ from log_builder import (
 
 from perdure.wal.damage import LogDamaged, RdbBaseUnsupported
 from perdure.wal.manifest import Entry, incr_name, manifest_name, render
-from perdure.wal.recovery import mend, read_log
+from perdure.wal.recovery import BaseRead, mend, read_log
 from perdure.wal.simulated import Fault, SimulatedCrash, SimulatedFilesystem, When
 
 # ---- order ----------------------------------------------------------------------
@@ -138,8 +139,6 @@ def with_base(body: bytes, **facts: int) -> Log:
 
 
 def test_a_base_of_ours_is_verified_whole() -> None:
-    from crc32c import crc32c
-
     body = SELECT + command("SET", "base", "0")
     log = with_base(body, lsn=700, bytes=len(body), crc32c=crc32c(body))
     recovery = read(log.disk()).recovery
@@ -170,9 +169,10 @@ def test_a_base_in_rdb_form_is_refused_with_what_to_do_or_loaded_by_whoever_can(
         read(log.disk())
     loaded: list[str] = []
 
-    def load(path: str, _entry: Entry) -> int:
+    def load(path: str, tell: Callable[[int], None]) -> BaseRead:
         loaded.append(path)
-        return 40
+        tell(len(rdb))
+        return BaseRead(len(rdb), 40)
 
     recovery = read(log.disk(), load_base=load).recovery
     assert loaded == [f"{DIRECTORY}/{name}"]
@@ -243,9 +243,44 @@ def test_a_single_file_beside_a_log_in_the_directory_is_left_alone() -> None:
     assert applied.recovery.end.upgrade_from is None
 
 
-def test_a_single_file_with_an_rdb_beginning_is_refused() -> None:
+def test_a_single_file_with_an_rdb_beginning_is_refused_by_whom_cannot_read_rdb() -> None:
     with pytest.raises(RdbBaseUnsupported, match=BASENAME):
         read(single(b"REDIS0009..."))
+
+
+@pytest.mark.parametrize("magic", [b"REDIS0009", b"VALKEY080"])
+def test_commands_go_on_behind_an_rdb_preamble(magic: bytes, moves: None) -> None:
+    rdb, body = magic + b"*3 is no command here", SELECT + command("SET", "a", "1")
+
+    def load(path: str, tell: Callable[[int], None]) -> BaseRead:
+        return BaseRead(len(rdb), 7)
+
+    fs = single(rdb + body + command("SET", "torn", "x")[:-3])
+    applied = read(fs, load_base=load)
+    assert applied.data == body
+    assert applied.recovery.commands == 7 + 2
+    assert applied.recovery.cut is not None
+    assert applied.recovery.cut.offset == len(rdb + body)
+    base = applied.recovery.end.entries[0]
+    assert (base.bytes, base.crc32c) == (len(rdb + body), crc32c(rdb + body))
+    mend(fs, DIRECTORY, applied.recovery)
+    assert fs.content(f"{DIRECTORY}/{BASENAME}") == rdb + body
+    assert read(fs, load_base=load).data == body
+
+
+def test_progress_counts_the_bytes_of_an_rdb_base_as_they_are_loaded() -> None:
+    rdb = b"REDIS0010" + bytes(3 << 20)
+    told: list[int] = []
+
+    def load(path: str, tell: Callable[[int], None]) -> BaseRead:
+        for done in range(0, len(rdb), 1 << 19):
+            tell(done)
+        return BaseRead(len(rdb), 1)
+
+    read(single(rdb), load_base=load, progress=lambda done, total, commands: told.append(done))
+    assert told == sorted(told)
+    assert told[-1] == len(rdb)
+    assert len(told) == 4
 
 
 def crashed_disks(build: Callable[[], SimulatedFilesystem]) -> Iterator[SimulatedFilesystem]:
