@@ -14,6 +14,7 @@ aof-write             a batch was handed to the log: with its write, whatever th
 aof-write-alone,      the same, told apart by whether an fsync ran meanwhile
 aof-write-pending-fsync
 aof-fsync-always      an fsync under ``always``, for which answers wait, on the loop or off it
+fork                  a fork, by which a child begins (``server.children``)
 aof-fsync-everysec    an fsync under another policy, for which nobody waits
 ====================  ===============================================================
 
@@ -38,6 +39,7 @@ LOG_WRITE_ALONE = b"aof-write-alone"
 LOG_WRITE_DURING_FSYNC = b"aof-write-pending-fsync"
 LOG_FSYNC_ALWAYS = b"aof-fsync-always"
 LOG_FSYNC = b"aof-fsync-everysec"
+FORK = b"fork"
 
 
 class Series:

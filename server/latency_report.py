@@ -85,6 +85,10 @@ _ADVICE: tuple[tuple[frozenset[bytes], str], ...] = (
         "fsync takes long. Under appendfsync always every write waits for it; reads of what was not written meanwhile "
         "do not. A disk with a protected cache, or everysec, makes writes faster.",
     ),
+    (
+        frozenset({latency.FORK}),
+        "Forks take long, as the tables of this much memory are copied: save less often, or split the data.",
+    ),
 )
 _SLOWLOG_IS_COARSER = (
     "The slow log only takes what is slower than the events here are; CONFIG SET slowlog-log-slower-than {} would show "

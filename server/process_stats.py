@@ -23,7 +23,8 @@ class Memory:
     peak_rss: int
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
+    """A small file of the kernel's; b"" if there is no such."""
     try:
         with open(path, "rb") as file:
             return file.read(_MAX_PROC_BYTES)
@@ -40,18 +41,23 @@ def _field_kib(text: bytes, name: bytes) -> int:
     return 0
 
 
+def private_dirty() -> int:
+    """Bytes of pages that this process has for itself and that were written to: those copied since it was forked."""
+    return _field_kib(read("/proc/self/smaps_rollup"), b"Private_Dirty")
+
+
 def memory() -> Memory:
     """This process' memory now."""
-    words = _read("/proc/self/statm").split()
+    words = read("/proc/self/statm").split()
     if len(words) < 3:
         return Memory(0, 0, 0)
     rss, from_files = int(words[1]) * _PAGE_BYTES, int(words[2]) * _PAGE_BYTES
-    return Memory(rss, max(rss - from_files, 0), max(_field_kib(_read("/proc/self/status"), b"VmHWM"), rss))
+    return Memory(rss, max(rss - from_files, 0), max(_field_kib(read("/proc/self/status"), b"VmHWM"), rss))
 
 
 def total_memory() -> int:
     """The machine's memory in bytes."""
-    return _field_kib(_read("/proc/meminfo"), b"MemTotal")
+    return _field_kib(read("/proc/meminfo"), b"MemTotal")
 
 
 def cpu_seconds() -> dict[str, tuple[float, float]]:

@@ -20,6 +20,7 @@ from typing import Any
 from perdure.server import memory_use, observers, output_limits, process_stats
 from perdure.server.acl import Acl
 from perdure.server.bounded_reader import bounded_reader
+from perdure.server.children import Children
 from perdure.server.client import (
     BUSY,
     CLOSING,
@@ -113,6 +114,7 @@ class Server:
         self.engine = Engine(self, self.tx, self.writer, loop.call_soon, memory_use.meter())
         self.engine.state |= LOADING
         self.durable_waits = DurableWaits(self)
+        self.children = Children(loop, log, self.stats, self.engine.timings.sample)
         self.acl = Acl(self)
         self.acl.subscriptions = listened_to
         self.scripts = Scripts(self)
@@ -269,6 +271,7 @@ class Server:
             if self.active_expire and not self.engine.state & PAUSED:
                 self._expire()
         self.keyspace.free_some(_FREE_BATCH)
+        self.children.tick()
         self.engine.tracker.tick()
         if self.over_soft:
             output_limits.recheck(self)

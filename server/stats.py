@@ -36,6 +36,8 @@ class Stats:
         self.errors: dict[bytes, int] = {}
         self.output_limit_disconnections = 0
         self.query_limit_disconnections = 0
+        self.total_forks = 0
+        self.latest_fork_us = 0
         self.samples.clear()
 
     def count_error(self, text: bytes) -> None:

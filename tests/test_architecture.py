@@ -31,6 +31,7 @@ FILE_METHODS = {"write_bytes", "write_text", "read_bytes", "read_text", "NamedTe
 OWN_FILES = {
     "wal/filesystem.py": "the one interface to the disk",
     "server/lock.py": "the lock holds no data, and flock must be the kernel's own",
+    "server/children.py": "a child speaks through a pipe",
     "server/daemon.py": "pid file and /dev/null",
     "server/process_stats.py": "what the kernel says of this process, under /proc",
     "server/bounded_reader.py": "the memory map of this process, under /proc",
