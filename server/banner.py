@@ -33,7 +33,8 @@ def lines(server: Server, listeners: Listeners) -> list[str]:
         out.append(f"  log           {config['appenddirname']}/, appendfsync {policy}: {_POLICIES[policy]}")
         out.append(f"  recovered     {_recovered(server)}")
     else:
-        out.append("  log           none (appendonly no): everything is lost when the process ends")
+        out.append(f"  log           none (appendonly no): {_without_log(server)}")
+        out.append(f"  recovered     {_recovered(server)}")
     if not server.compiled:
         out.append("  hot path      plain Python: slower; it is compiled at installation where there is a C compiler")
     out.append("Ready to accept connections")
@@ -47,10 +48,20 @@ def _place(sock: socket.socket) -> str:
     return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
 
+def _without_log(server: Server) -> str:
+    points = server.config["save"]
+    if not points:
+        return "what was not saved (SAVE, BGSAVE) is lost when the process ends"
+    shown = ", ".join(f"{changes} changes in {seconds} seconds" for seconds, changes in points)
+    return f"what came after the last snapshot is lost in a crash; snapshots after {shown}, and at the end"
+
+
 def _recovered(server: Server) -> str:
     recovery = server.recovery
     if recovery is None or not recovery.found:
-        return "nothing: this is a new log"
+        if server.saves.loaded_file:
+            return f"{server.keyspace.key_count()} keys from the snapshot {server.saves.loaded_file}"
+        return "nothing: there is no log yet" if recovery is not None else "nothing: there is no snapshot"
     text = f"{server.keyspace.key_count()} keys from {recovery.commands} commands, up to lsn {recovery.end.lsn}"
     if recovery.cut is not None:
         text += f"; a torn tail of {recovery.cut.bytes} bytes was cut"

@@ -51,10 +51,6 @@ TLS_OPTIONS = (
 )  # fmt: skip
 """Options that another TLS context is made for."""
 
-APPENDONLY_NEEDS_RESTART = (
-    "the log cannot be switched on or off while the server runs in this version of perdure; "
-    "change the configuration file and restart"
-)
 TOO_MANY_CLIENTS = "The operating system is not able to handle the specified number of clients, try with %d"
 
 
@@ -66,7 +62,7 @@ def bind_config(server: Server) -> None:
         config.on_change(name, hook)
         hook(config[name])
     _bind_log(server)
-    config.on_change("appendonly", _refuses(APPENDONLY_NEEDS_RESTART))
+    config.on_change("appendonly", server.rewriter.switch)
     server.acl.client_line = lambda client: describe_client(server.tx, client)
     server.acl.set_default_password(config["requirepass"])
     config.on_change("requirepass", server.acl.set_default_password)
@@ -127,6 +123,8 @@ def _hooks(server: Server) -> dict[str, Callable[[Any], None]]:
         "slowlog-max-len": timings.keep_slow,
         "latency-monitor-threshold": timings.monitor_from,
         "latency-tracking": timings.track,
+        "save": server.saves.look,
+        "stop-writes-on-bgsave-error": server.saves.look,
     }
     for name in {*_TYPE_LIMITS, *DEFAULT_LIMITS}:
         hooks[name] = type_limit(name)
@@ -165,13 +163,6 @@ def _bind_max_clients(server: Server) -> None:
     except ConfigError as refusal:
         server.log.warning(f"maxclients {server.config['maxclients']}: {refusal.text}")
     server.config.on_change("maxclients", hook)
-
-
-def _refuses(reason: str) -> Callable[[Any], None]:
-    def hook(value: Any) -> None:
-        raise ConfigError(reason)
-
-    return hook
 
 
 def _warns(server: Server, name: str) -> Callable[[Any], None]:

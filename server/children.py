@@ -76,6 +76,7 @@ _PR_SET_NAME = 15
 _NEVER_OLD = 1 << 30
 """A threshold of the collector that is not reached: old objects are left alone."""
 _FATAL = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT})
+_BLOCKED = signal.valid_signals() - _FATAL
 _head = struct.Struct("<cI")
 _progress = struct.Struct("<QQQ")
 _prctl = getattr(ctypes.CDLL(None), "prctl", None)
@@ -128,6 +129,9 @@ class Child:
     error: str = ""
     alive_at: float = 0.0
     signs: tuple[bytes, bytes] = (b"", b"")
+
+
+NO_CHILD: Final = Child("", "", lambda outcome: None)
 
 
 class Launcher(Protocol):
@@ -365,8 +369,7 @@ class InPlace:
 def fork_child(children: Children, child: Child, job: Job) -> None:
     """As ``Launcher``."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    everything = signal.valid_signals()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, everything - _FATAL)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     began_ns = time.perf_counter_ns()
     parent = os.getpid()
     try:
@@ -480,7 +483,8 @@ class _Reporter:
 def describe(error: BaseException) -> str:
     """An error in a line: what a person needs."""
     if isinstance(error, OSError) and error.errno is not None:
-        where = f"{error.filename}: " if error.filename else ""
+        names = [str(name) for name in (error.filename, error.filename2) if name]
+        where = f"{' -> '.join(names)}: " if names else ""
         return f"{where}{error.strerror or errno.errorcode.get(error.errno, error.errno)}"
     if isinstance(error, MemoryError):
         return "out of memory"

@@ -89,17 +89,11 @@ class Config:
 
     def warnings(self) -> list[str]:
         """One line for each option that was set, has no effect here, and may be counted on."""
-        found = [
+        return [
             f"'{name}' is set, but {reason}"
             for name, (nothing, reason) in WARNED.items()
             if self._values[name] != nothing
         ]
-        if self._values["save"] and not self._values["appendonly"]:
-            found.append(
-                "'save' is set, but no RDB files are written by this version of perdure; with 'appendonly no' "
-                "the data will not survive a restart"
-            )
-        return found
 
     # ---- CONFIG GET and SET --------------------------------------------------
 

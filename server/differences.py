@@ -12,8 +12,10 @@ from perdure.store.command import TABLE
 GENERAL: tuple[str, ...] = (
     "Where stock promises no order (KEYS, SCAN, HGETALL, SMEMBERS, a random member) the order is another one.",
     "A write that the log cannot take is answered with `MISCONF`, and has changed nothing; reads go on.",
-    "The log is on by default (`appendonly yes`), and cannot be switched on or off while the server runs.",
-    "There are no RDB files yet: none is read, and none is written.",
+    "The log is on by default (`appendonly yes`).",
+    "`no-appendfsync-on-rewrite` has no effect: what `appendfsync` promises holds while the log is rewritten, too.",
+    "There are no save points by default, as the log has everything. A `dump.rdb` without a log becomes the BASE of a "
+    "new one, where stock 7.0 starts empty.",
     "Arguments that are not bulk strings but verbatim strings or big numbers of RESP3 are taken for what they hold; "
     "stock breaks the connection off.",
     "Texts for people (HELP, summaries, LATENCY DOCTOR, LOLWUT) are our own.",
@@ -21,7 +23,7 @@ GENERAL: tuple[str, ...] = (
 
 _NO_RDB = "needs RDB files, or their encoding of values"
 ABSENT: dict[str, str] = {
-    **dict.fromkeys(("BGREWRITEAOF", "BGSAVE", "MIGRATE", "SAVE"), _NO_RDB),
+    **dict.fromkeys(("MIGRATE",), _NO_RDB),
     "MEMORY": "memory is not counted by key",
 }
 """Commands of stock 7.0 that are not in the table, and why."""
@@ -33,21 +35,23 @@ _QUICK = (
 _REPLICATION = "There is no replication."
 
 COMMANDS: dict[str, str] = {
+    "BGREWRITEAOF": "The new BASE is read back and compared with memory before it counts. It has deadlines of hash "
+    "fields as commands of 7.4, or as a field of our own in an RDB, which stock passes over.",
     "CLIENT|LIST": "Fields about memory tell what this server can know; `rbs`, `rbp` and `obl` are 0.",
     "CLIENT|NO-TOUCH": "Of 7.2.",
     "CLIENT|SETINFO": "Of 7.2.",
-    "CONFIG|SET": "`dir` and `appendonly` cannot be changed while the server runs.",
-    "DEBUG": "POPULATE is logged, as all that is in memory is. RELOAD is refused as long as there are no RDB files. "
-    "What would end the process or harm the data is refused. OBJECT's `serializedlength` is what the value takes in "
-    "the log. What is about parts that are not here (jemalloc, the cluster's bus ...) is not known.",
+    "CONFIG|SET": "`dir` cannot be changed while the server runs.",
+    "DEBUG": "POPULATE is logged, as all that is in memory is. RELOAD NOFLUSH of a key that is there is an error and "
+    "ends nothing. What would end the process or harm the data is refused. OBJECT's `serializedlength` is what the "
+    "value takes in the log. What is about parts that are not here (jemalloc, the cluster's bus ...) is not known.",
     "DUMP": "A hash whose fields expire is of version 12, that of 7.4, as no version before can hold that.",
     "GEORADIUS": "Of several places that are equally far away, COUNT may take others.",
     "GEORADIUSBYMEMBER": "As GEORADIUS.",
     "GEOSEARCH": "As GEORADIUS.",
     "GEOSEARCHSTORE": "As GEORADIUS.",
     "INFO": "Statistics of an allocator, and of parts that are not here, are left out. Fields that begin with "
-    "`perdure_` are our own.",
-    "LASTSAVE": "The time of the start, while there are no snapshots.",
+    "`perdure_` are our own. `rdb_changes_since_last_save` counts BITFIELD, GEOSEARCHSTORE, PFADD and XREADGROUP as "
+    "one change each.",
     "LATENCY|HISTOGRAM": "Of commands of constant time one in 16 is timed and stands for all, behind the first 100.",
     "LATENCY|LATEST": "`aof-fsync-everysec` is our own: an fsync for which nobody waits.",
     "LOLWUT": "VERSION is followed by columns and rows, whatever the version.",
@@ -64,7 +68,7 @@ COMMANDS: dict[str, str] = {
     "small hash twice, or a value that goes on in the payload's footer, is refused.",
     "RESTORE-ASKING": "As RESTORE.",
     "SHUTDOWN": "Refused while the log takes no writes, unless FORCE is said: what was answered may not be on the disk "
-    "yet. SAVE is refused as long as there are no RDB files.",
+    "yet.",
     "SLAVEOF": _REPLICATION,
     "SLOWLOG|GET": _QUICK,
     "SYNC": _REPLICATION,

@@ -40,12 +40,13 @@ class DurableWaits:
 
     def position(self) -> int:
         """The end of all that was logged, the open batch included."""
-        end: int = self.server.writer.lsn + sum(map(len, self.server.tx.records))
+        end: int = getattr(self.server.writer, "lsn", 0) + sum(map(len, self.server.tx.records))
         return end
 
     def is_durable(self, position: int) -> bool:
-        """Has an fsync covered the log up to ``position``?"""
-        return bool(self.server.writer.durable_lsn >= position)
+        """Has an fsync covered the log up to ``position``?  Never while the log has no BASE yet, or none begins."""
+        durable = -1 if self.server.rewriter.starting else getattr(self.server.writer, "durable_lsn", -1)
+        return bool(durable >= position)
 
     def add(self, wait: Wait, position: int, is_enough: bool) -> None:
         """Answer ``wait`` when ``position`` is durable if that ``is_enough``; else say so when its time is over."""

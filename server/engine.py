@@ -30,7 +30,7 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
-from perdure.server import failures, observers, protected
+from perdure.server import disk_refusals, failures, observers, protected
 from perdure.server.blocking import Waits
 from perdure.server.client import (
     BLOCKED,
@@ -121,6 +121,8 @@ def hot_table() -> dict[bytes, Hot]:
             continue
         least, most = (entry.arity, entry.arity) if entry.arity > 0 else (-entry.arity, _MANY)
         gate = EVERYTHING if entry.flags & command.WRITE else EVERYTHING & ~WRITES_ONLY
+        if name == b"PING":
+            gate |= LOG_REFUSES
         table[name] = table[name.lower()] = (entry.handler, least, most, gate, entry, quick_arguments(entry))
     return table
 
@@ -158,6 +160,8 @@ class Engine:
         self.max_memory = MaxMemory(self, meter)
         self.out_of_memory = False
         """Is more memory used than ``maxmemory`` allows, and nothing can go?"""
+        self.save_refusal = b""
+        """Why writes are refused, as the last snapshot failed; b"" if they are not (``server.saves``)."""
         self.waiting: list[Client] = []
         self.tick_answers: list[tuple[Client, bytes]] = []
         """Answers of this tick that wait for its end, and for its batch if there is one: nobody looks at keys."""
@@ -170,8 +174,8 @@ class Engine:
         """Does a command now change the log's settings?"""
         self._dirty_in_flight: set[bytes] = set()
         self._dirty_open: set[bytes] = set()
-        self._all_in_flight = False
-        self._all_open = False
+        self._all_in_flight = self._all_open = False
+        self.after_commit: Callable[[], None] | None = None  # somebody waits for memory to be what the log says
 
     # ---- a client's turn ---------------------------------------------------------------
 
@@ -264,8 +268,8 @@ class Engine:
             refusal = self.max_memory.refusal(client, entry)
             if refusal is not None:
                 return refusal
-        if self.log.refusing is not None:
-            refusal = self._log_refusal(client, entry)
+        if self.state & LOG_REFUSES:
+            refusal = disk_refusals.of_command(self, client, entry)
             if refusal is not None:
                 return refusal
         if client.state & SUBSCRIBED and not client.resp3 and entry.name not in IN_SUBSCRIBED_MODE:
@@ -276,17 +280,6 @@ class Engine:
             return self.server.scripts.slices.busy_text()
         if client.state & MONITORING and flags_of(client, entry) & USES_KEYS:
             return errors.MONITOR_AND_KEYS
-        return None
-
-    def _log_refusal(self, client: Client, entry: Command) -> bytes | None:
-        writes = entry.flags & command.WRITE
-        if entry.name == b"EXEC":
-            writes = client.state & IN_MULTI and any(queued.flags & command.WRITE for queued, _ in client.queue)
-        if writes:
-            try:
-                self.tx.sink.admit(0)
-            except CommandError as refusal:
-                return refusal.text
         return None
 
     def script_refusal(self, client: Client, entry: Command, argv: list[bytes]) -> bytes | None:
@@ -496,6 +489,8 @@ class Engine:
             self.refresh_state()
             if self.tx.records:  # of a script that has not ended
                 self._dirty_open.update(key for _, key in touched(self.tx.records, 0) if key is not None)
+        if self.after_commit is not None:
+            self.after_commit()
 
     def _remember_dirty(self, payload: bytes) -> None:
         """The batch just committed is in flight: its keys are dirty until it is safe."""
@@ -540,7 +535,7 @@ class Engine:
         self.state = (
             self.state & ~(TRACK_DIRTY | LOG_REFUSES)
             | (TRACK_DIRTY if track else 0)
-            | (LOG_REFUSES if log.refusing is not None else 0)
+            | (LOG_REFUSES if log.refusing is not None or self.save_refusal else 0)
         )
 
     def release(self) -> None:

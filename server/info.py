@@ -19,6 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from perdure.server import memory_report, process_stats
+from perdure.server.children import NO_CHILD as _NO_CHILD
 from perdure.server.client import LOADING
 from perdure.server.histogram import percentile
 from perdure.server.memory_report import unsent_bytes
@@ -213,45 +214,67 @@ def log_fields(writer: Any) -> Fields:
     ]
 
 
+def _child(server: Server) -> Fields:
+    """What is known of the child that is under way."""
+    child = server.children.active
+    if child is None:
+        child = _NO_CHILD
+    age_s = int(time.monotonic() - child.cow_at) if child.cow_bytes else 0
+    share = percent(child.keys_done, child.keys_total).removesuffix("%")
+    return [
+        ("current_cow_peak", child.cow_peak),
+        ("current_cow_size", child.cow_bytes),
+        ("current_cow_size_age", age_s),
+        ("current_fork_perc", share),
+        ("current_save_keys_processed", child.keys_done),
+        ("current_save_keys_total", child.keys_total),
+    ]
+
+
+def _saves(server: Server) -> Fields:
+    saves, child = server.saves, server.children.active
+    now_s = server.now_ms() // 1000
+    return [
+        ("rdb_changes_since_last_save", saves.changes),
+        ("rdb_bgsave_in_progress", int(saves.in_progress)),
+        ("rdb_last_save_time", saves.last_save_s),
+        ("rdb_last_bgsave_status", "ok" if saves.last_ok else "err"),
+        ("rdb_last_bgsave_time_sec", saves.last_took_s),
+        ("rdb_current_bgsave_time_sec", now_s - int(child.began_s) if saves.in_progress and child else -1),
+        ("rdb_saves", server.stats.rdb_saves),
+        ("rdb_last_cow_size", saves.last_cow_bytes),
+        ("rdb_last_load_keys_expired", saves.expired_keys),
+        ("rdb_last_load_keys_loaded", saves.loaded_keys),
+        ("perdure_rdb_last_error", saves.last_error),
+    ]
+
+
 def _persistence(server: Server) -> Fields:
-    writer = server.writer
+    writer, rewriter = server.writer, server.rewriter
     is_loading = bool(server.engine.state & LOADING)
     enabled = bool(server.config["appendonly"])
     fields: Fields = [
         ("loading", int(is_loading)),
         ("async_loading", 0),
-        ("current_cow_peak", 0),
-        ("current_cow_size", 0),
-        ("current_cow_size_age", 0),
-        ("current_fork_perc", "0.00"),
-        ("current_save_keys_processed", 0),
-        ("current_save_keys_total", 0),
-        ("rdb_bgsave_in_progress", 0),
-        ("rdb_last_save_time", int(server.started_s)),
-        ("rdb_last_bgsave_status", "ok"),
-        ("rdb_last_bgsave_time_sec", -1),
-        ("rdb_current_bgsave_time_sec", -1),
-        ("rdb_saves", 0),
-        ("rdb_last_cow_size", 0),
-        ("rdb_last_load_keys_expired", 0),
-        ("rdb_last_load_keys_loaded", 0),
+        *_child(server),
+        *_saves(server),
         ("aof_enabled", int(enabled)),
-        ("aof_rewrite_in_progress", 0),
-        ("aof_rewrite_scheduled", 0),
-        ("aof_last_rewrite_time_sec", -1),
-        ("aof_current_rewrite_time_sec", -1),
-        ("aof_last_bgrewrite_status", "ok"),
-        ("aof_rewrites", 0),
-        ("aof_rewrites_consecutive_failures", 0),
+        ("aof_rewrite_in_progress", int(rewriter.in_progress)),
+        ("aof_rewrite_scheduled", int(rewriter.scheduled)),
+        ("aof_last_rewrite_time_sec", rewriter.last_s),
+        ("aof_current_rewrite_time_sec", int(time.time() - rewriter.began_s) if rewriter.in_progress else -1),
+        ("aof_last_bgrewrite_status", "ok" if rewriter.ok else "err"),
+        ("aof_rewrites", rewriter.rewrites),
+        ("aof_rewrites_consecutive_failures", rewriter.failures),
         ("aof_last_write_status", "ok" if writer.refusing is None else "err"),
-        ("aof_last_cow_size", 0),
+        ("aof_last_cow_size", rewriter.cow_bytes),
         ("module_fork_in_progress", 0),
         ("module_fork_last_cow_size", 0),
     ]
     if enabled:
         fields += [
             ("aof_current_size", getattr(writer, "total_bytes", 0)),
-            ("aof_base_size", server.load.total_bytes),
+            ("aof_base_size", rewriter.base_bytes),
             ("aof_pending_rewrite", 0),
             ("aof_buffer_length", _open_batch_bytes(server)),
             ("aof_pending_bio_fsync", int(getattr(writer, "fsync_in_flight", False))),

@@ -46,13 +46,13 @@ class LogGate:
 
 
 class NoLogWriter:
-    """Takes everything, keeps nothing, and is always done."""
+    """Takes everything, keeps nothing, and is always done.  ``batches``: how many there were before."""
 
-    def __init__(self) -> None:
+    def __init__(self, batches: int = 0) -> None:
         self.busy = False
         self.inline = True
         self.full = False
-        self.safe = 0
+        self.safe = batches
         self.refusing: LogRefused | None = None
 
     def admit(self, nbytes: int) -> int:

@@ -4,7 +4,8 @@ Order of a start: configuration; listening sockets (a port in use touches nothin
 the lock on the data directory; into the background, if asked; clients are let in
 and told ``-LOADING``; recovery; ready.  SIGTERM, SIGINT and SHUTDOWN: no new
 clients, the open batch committed, the log fsynced and ended, answers sent, exit
-status 0; status 1 if the log could not be brought to its end.
+status 0; status 1 if the log could not be brought to its end.  With save points a
+snapshot is written first, and the server goes on if that fails (``server.shutdown``).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from random import SystemRandom
 import uvloop
 
 import perdure.server.commands  # noqa: F401  registers every command
-from perdure.server import accepting, banner, daemon, listen, lock, startup
+from perdure.server import accepting, banner, daemon, listen, lock, shutdown, startup
 from perdure.server.acl import AclRefused
 from perdure.server.bind_config import bind_config, bind_listeners
 from perdure.server.config import Config, ConfigError, load
@@ -138,7 +139,7 @@ async def _serve(
 ) -> int:
     loop = asyncio.get_running_loop()
     for name in ("SIGTERM", "SIGINT"):
-        loop.add_signal_handler(getattr(signal, name), server.stop, f"Received {name}", 0)
+        loop.add_signal_handler(getattr(signal, name), shutdown.by_signal, server, name)
     poller = accepting.make_poller(server)
     server.compiled = poller is not None
     await listeners.serve(server, poller)

@@ -255,7 +255,7 @@ BY_NAME: Final[dict[str, Option]] = {name: option for option in OPTIONS for name
 #: Defaults that differ from stock's, with the reason.
 OURS: Final[dict[str, str]] = {
     "appendonly": "this store is durable by default",
-    "save": "no RDB files yet, so no save points unless a user names some",
+    "save": "the log has everything, and a snapshot costs a fork: only who wants them has them",
 }
 
 #: Directives that stand in a file only; they are no parameters of CONFIG GET or SET.

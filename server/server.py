@@ -43,6 +43,8 @@ from perdure.server.log_gate import LogGate, NoLogWriter
 from perdure.server.logfile import Log as LogFile
 from perdure.server.options import BY_NAME
 from perdure.server.pubsub import listened_to
+from perdure.server.rewrite import Rewriter
+from perdure.server.saves import Saves
 from perdure.server.scripting.scripts import Scripts
 from perdure.server.stats import Stats
 from perdure.server.tx import ServerTx
@@ -50,6 +52,7 @@ from perdure.store import errors
 from perdure.store.database import Keyspace
 from perdure.store.expiry import expire_cycle
 from perdure.store.field_expiry import expire_fields
+from perdure.wal.executor import Clock, Executor
 from perdure.wal.filesystem import Filesystem, RealFilesystem
 
 CRON_S = 0.1
@@ -104,6 +107,8 @@ class Server:
         self.fs: Filesystem = RealFilesystem()
         """Where the files of users and of the configuration are; the log has its own."""
         self.log_fs: Filesystem = self.fs
+        self.log_executor: Executor | None = None
+        self.log_clock: Clock | None = None
         self.clients: dict[int, Client] = {}
         self.over_soft: dict[Client, None] = {}
         """Clients whose unsent output is over their soft limit."""
@@ -115,8 +120,10 @@ class Server:
         self.engine.state |= LOADING
         self.durable_waits = DurableWaits(self)
         self.children = Children(loop, log, self.stats, self.engine.timings.sample)
+        self.rewriter = Rewriter(self)
         self.acl = Acl(self)
         self.acl.subscriptions = listened_to
+        self.saves = Saves(self)
         self.scripts = Scripts(self)
         self.reader: Any = None
         self.new_reader()
@@ -272,6 +279,8 @@ class Server:
                 self._expire()
         self.keyspace.free_some(_FREE_BATCH)
         self.children.tick()
+        self.saves.tick()
+        self.rewriter.tick()
         self.engine.tracker.tick()
         if self.over_soft:
             output_limits.recheck(self)

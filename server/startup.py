@@ -2,9 +2,8 @@
 
 The log is read and replayed in a thread of its own, so that clients are answered
 (``-LOADING``) meanwhile.  Only when all of it has been read is anything on the disk
-changed (HANDS-OFF): a torn tail cut, a new INCR file begun.
-
-``appendonly no``: nothing is read and nothing is written.
+changed (HANDS-OFF): a torn tail cut, a new INCR file begun.  Where there is no log, or none is
+wanted (``appendonly no``), a snapshot is what is loaded (``server.restoring``).
 
 It must not know: sockets, how a record is framed.
 """
@@ -17,11 +16,13 @@ import os
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 
+from perdure.server import restoring
 from perdure.server.lock import DirectoryLock
 from perdure.server.log_gate import NoLogWriter
+from perdure.server.log_switch import LogPlace, executor_of, new_writer, place_of
+from perdure.server.restoring import SnapshotRefused
 from perdure.server.scripting.libraries import libraries_of
 from perdure.server.server import Server
 from perdure.server.touched import commands_of
@@ -31,31 +32,22 @@ from perdure.store.errors import CommandError
 from perdure.store.replay import ReplayError, replay
 from perdure.store.tx import NoLog, Tx
 from perdure.wal.damage import LogDamaged, RdbBaseUnsupported
-from perdure.wal.executor import Clock, Executor, SystemClock, ThreadExecutor
+from perdure.wal.executor import Clock, Executor
 from perdure.wal.filesystem import Filesystem
+from perdure.wal.manifest import manifest_name
 from perdure.wal.recovery import BaseRead, Cut, LoadBase, Recovery, mend, read_log
 from perdure.wal.writer import LogWriter
+
+__all__ = [
+    "LogPlace", "StartRefused", "abandon", "base_loader", "describe", "load", "open_writer", "place_of", "recover",
+    "refusal_lines", "restore_snapshot",
+]  # fmt: skip
 
 _REPORT_EVERY_S = 2.0
 
 
 class StartRefused(Exception):
     """The server cannot start on this directory; the text says why and names the file."""
-
-
-@dataclass(slots=True)
-class LogPlace:
-    """Where the log is."""
-
-    data_directory: str
-    directory: str
-    basename: str
-
-
-def place_of(server: Server) -> LogPlace:
-    """The log's place by the configuration."""
-    data = os.path.abspath(server.config["dir"])
-    return LogPlace(data, os.path.join(data, server.config["appenddirname"]), server.config["appendfilename"])
 
 
 def load(server: Server, fs: Filesystem, place: LogPlace) -> Recovery:
@@ -132,35 +124,53 @@ async def recover(server: Server, fs: Filesystem, held: DirectoryLock) -> None:
     """Load, mend a torn tail, begin this run's log; then the server is no longer loading."""
     place = place_of(server)
     server.log_fs = fs
+    loop = asyncio.get_running_loop()
     if not server.config["appendonly"]:
-        _refuse_snapshot(server, fs)
+        await loop.run_in_executor(None, restore_snapshot, server, fs)
+        _warn_of_log(server, fs, place)
         held.sign()
+        server.saves.remove_leftovers()
         server.start_log(NoLogWriter())
         return
     began = time.monotonic()
-    loop = asyncio.get_running_loop()
     recovery = await loop.run_in_executor(None, load, server, fs, place)
-    server.recovery = recovery
-    if not recovery.found:
-        _refuse_snapshot(server, fs)
     for line in describe(server, recovery, time.monotonic() - began):
         server.log.notice(line)
+    restored = not recovery.found and await loop.run_in_executor(None, restore_snapshot, server, fs)
+    if recovery.found and not server.keyspace.key_count() and restoring.exists(server, fs):
+        server.log.warning(f"The log counts, and it is empty: {server.saves.path} is not loaded")
+    server.recovery = recovery
     held.sign()
     mend(fs, place.directory, recovery)
     if recovery.cut is not None:
         server.log.warning(_cut_line(recovery.cut))
+    server.saves.remove_leftovers()
+    if restored:
+        recovery = await loop.run_in_executor(None, restoring.begin_log, server, fs, place, recovery)
+        server.log.notice(f"The snapshot is the BASE of a new log, {recovery.end.entries[0].name}")
     server.start_log(open_writer(server, fs, place, recovery))
 
 
-def _refuse_snapshot(server: Server, fs: Filesystem) -> None:
-    """A snapshot that would be passed over in silence is a keyspace that seems lost."""
-    path = os.path.join(server.config["dir"], server.config["dbfilename"])
-    if fs.exists(path) and fs.size(path):
-        raise StartRefused(
-            f"{path}: there is a snapshot here and no log, and this version of perdure cannot read RDB files. "
-            "Let redis-server 7 turn it into a log in AOF form (CONFIG SET aof-use-rdb-preamble no, then "
-            "CONFIG SET appendonly yes), or move the file away to start empty"
-        )
+def restore_snapshot(server: Server, fs: Filesystem) -> bool:
+    """Load the snapshot if there is one; was there?  SnapshotRefused.  Runs in any thread."""
+    if not restoring.exists(server, fs):
+        return False
+    began = time.monotonic()
+    gc.disable()
+    try:
+        loader = restoring.restore(server, fs)
+    finally:
+        gc.enable()
+        gc.freeze()
+    for line in restoring.describe(server, loader, time.monotonic() - began):
+        server.log.notice(line)
+    return True
+
+
+def _warn_of_log(server: Server, fs: Filesystem, place: LogPlace) -> None:
+    """A log that is passed over in silence is a keyspace that seems lost."""
+    if fs.exists(os.path.join(place.directory, manifest_name(place.basename))):
+        server.log.warning(f"There is a log in {place.directory}, and it is not read: 'appendonly' is no")
 
 
 def _cut_line(cut: Cut) -> str:
@@ -178,7 +188,7 @@ def refusal_lines(refusal: BaseException) -> list[str]:
     lines = [f"Cannot start: {refusal}"]
     if isinstance(refusal, LogDamaged):
         lines.append("Nothing was changed. 'perdure check DIRECTORY' tells what is damaged")
-    elif not isinstance(refusal, (StartRefused, RdbBaseUnsupported, ReplayError)):
+    elif not isinstance(refusal, (StartRefused, SnapshotRefused, RdbBaseUnsupported, ReplayError)):
         lines += traceback.format_exception(refusal)
     return lines
 
@@ -197,28 +207,19 @@ def open_writer(
     clock: Clock | None = None,
 ) -> LogWriter:
     """Begin the INCR file of this run; slow calls run on threads and by the system's time unless told otherwise."""
-    config = server.config
-    writer = LogWriter(
-        fs,
-        place.directory,
-        place.basename,
-        recovery.end,
-        executor or ThreadExecutor(server.loop.call_soon_threadsafe),
-        clock or SystemClock(),
-        config["appendfsync"],
-        new_log_id=b"%032x" % server.rng.getrandbits(128),
-        timestamps=config["aof-timestamp-enabled"],
-        on_progress=server.engine.log_progressed,
-    )
+    server.log_fs, server.log_executor, server.log_clock = fs, executor, clock
     fs.make_directory(place.directory)
+    writer = new_writer(server, recovery.end, executor_of(server))
     writer.open()
+    base = next((entry for entry in recovery.end.entries if entry.kind == "b"), None)
+    server.rewriter.base_bytes = 0 if base is None else base.bytes or 0
     return writer
 
 
 def describe(server: Server, recovery: Recovery, seconds: float) -> list[str]:
     """What was recovered, in lines for the log."""
     if not recovery.found:
-        return ["No log yet: starting empty"]
+        return ["No log yet"]
     lines = [
         f"Log recovered: {server.keyspace.key_count()} keys from {recovery.commands} commands "
         f"in {recovery.files} files, up to lsn {recovery.end.lsn}, in {seconds:.3f} seconds"

@@ -38,6 +38,7 @@ class Stats:
         self.query_limit_disconnections = 0
         self.total_forks = 0
         self.latest_fork_us = 0
+        self.rdb_saves = 0
         self.samples.clear()
 
     def count_error(self, text: bytes) -> None:

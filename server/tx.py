@@ -60,6 +60,10 @@ class ServerTx(Tx):
         if engine.state & WAITED:
             engine.waits.expired(self.db_index, key)
 
+    def flushed_all(self) -> None:
+        """As stock: a save that is under way is of no use any more, and save points want one of the empty data."""
+        self.server.saves.flushed_all()
+
     def may_read_every_key(self, argv: list[bytes]) -> bool:
         """Does the client's user have the right to?"""
         client = self.client

@@ -167,8 +167,9 @@ def dump(
     facts: Iterable[tuple[bytes, bytes]] = (),
     functions: Iterable[bytes] = (),
     idle: Idle | None = None,
+    before_each: Callable[[], None] | None = None,
 ) -> int:
-    """Write a whole file of a keyspace; how many bytes it has.
+    """Write a whole file of a keyspace; how many bytes it has.  ``before_each`` is called before each key.
 
     Strings that do not expire come first in each database: they need the least looking at.
     Keys that have expired are written, as stock does.
@@ -179,7 +180,7 @@ def dump(
     for index, db in enumerate(keyspace.databases):
         if db:
             writer.select(index, len(db), len(db.expires))
-            _dump_database(db, writer, idle)
+            _dump_database(db, writer, idle, before_each)
     return writer.end()
 
 
@@ -190,18 +191,20 @@ def _plain_strings(db: Database) -> Iterator[tuple[bytes, bytes]]:
     return ((key, value) for key, value in dict.items(db) if value.__class__ is bytes and key not in expires)
 
 
-def _dump_database(db: Database, writer: Writer, idle: Idle | None) -> None:
+def _dump_database(db: Database, writer: Writer, idle: Idle | None, before_each: Callable[[], None] | None) -> None:
     deadline_of = db.expires.get
-    if idle is None:
+    plain_first = idle is None and before_each is None
+    if plain_first:
         writer.strings(_plain_strings(db))
+    idle_s = freq = None
     for key, value in dict.items(db):
         kind = value.__class__
         deadline_ms = deadline_of(key)
-        if idle is None:
-            if kind is bytes and deadline_ms is None:
-                continue
-            idle_s = freq = None
-        else:
+        if plain_first and kind is bytes and deadline_ms is None:
+            continue
+        if before_each is not None:
+            before_each()
+        if idle is not None:
             idle_s, freq = idle(db, key)
         if kind is ExpiringHash:
             writer.entry(key, b"hash", expiring_fields(value), deadline_ms, idle_s, freq, value.big)

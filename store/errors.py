@@ -456,14 +456,6 @@ MODULE_NOT_ALLOWED = (
     b'ERR MODULE command not allowed. If the enable-module-command option is set to "local", you can run it from a '
     b"local connection, otherwise you need to set this option in the configuration file, and then restart the server."
 )
-SHUTDOWN_SAVE = (
-    b"ERR SHUTDOWN SAVE needs RDB files, which this version of perdure does not write; "
-    b"SHUTDOWN NOSAVE finishes the log and exits"
-)
-DEBUG_RELOAD = (
-    b"ERR DEBUG RELOAD needs RDB files, which this version of perdure does not write; "
-    b"DEBUG LOADAOF makes the data anew out of the log"
-)
 DEBUG_RELOAD_OPTION = b"ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."
 DEBUG_PROTOCOL = (
     b"ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|"

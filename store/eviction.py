@@ -124,6 +124,7 @@ class Evictor:
         db_index, key = place
         tx.select(db_index)
         tx.log(encode((b"DEL", key)))
+        tx.changes -= 1
         nbytes = weigh_key(tx.db, key) if weighed else 1
         value = tx.db.remove(key)
         if value.__class__ is not bytes:

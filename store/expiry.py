@@ -49,6 +49,7 @@ def _expire_some(tx: Tx, limit: int) -> tuple[int, bool]:
         part = due[start : start + _KEYS_A_RECORD]
         try:
             tx.log(encode((b"DEL", *part)))
+            tx.changes -= 1
         except CommandError:
             db.deadlines.put_back(due[start:], db.expires)
             return start, True

@@ -25,6 +25,7 @@ def drop_due(tx: Tx, key: bytes, value: ExpiringHash, field: bytes) -> ExpiringH
     if not value.is_due(field):
         return value
     tx.log(encode((b"HDEL", key, field)))
+    tx.changes -= 1
     _remove(tx, key, value, [field])
     return value if key in tx.db else None
 
@@ -96,6 +97,7 @@ def _expire_hash(tx: Tx, key: bytes, value: ExpiringHash, limit: int) -> int:
     removed = 0
     while removed < limit and (fields := value.deadlines.due(min(limit - removed, _FIELDS_A_RECORD))):
         tx.log(encode((b"HDEL", key, *fields)))
+        tx.changes -= 1
         _remove(tx, key, value, fields)
         removed += len(fields)
     return removed

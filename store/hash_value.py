@@ -274,7 +274,7 @@ def _encoding(value: Hash, limits: Limits) -> bytes:
 def _rebuild(key: bytes, value: Hash) -> Iterator[list[bytes]]:
     line = [b"HSET", key]
     size = 0
-    for item in value.items():
+    for item in dict.items(value):
         line += item
         size += len(item[0]) + len(item[1])
         if size > _REBUILD_BYTES or len(line) >= 2 * _REBUILD_FIELDS:
@@ -286,11 +286,11 @@ def _rebuild(key: bytes, value: Hash) -> Iterator[list[bytes]]:
 
 
 def _rebuild_expiring(key: bytes, value: ExpiringHash) -> Iterator[list[bytes]]:
+    """Fields that are due, too: the log says which have gone."""
     yield from _rebuild(key, value)
     by_deadline: dict[int, list[bytes]] = {}
     for field, deadline_ms in value.deadlines.by_field.items():
-        if field in value:
-            by_deadline.setdefault(deadline_ms, []).append(field)
+        by_deadline.setdefault(deadline_ms, []).append(field)
     for deadline_ms, fields in by_deadline.items():
         for start in range(0, len(fields), _REBUILD_FIELDS):
             part = fields[start : start + _REBUILD_FIELDS]

@@ -76,6 +76,8 @@ class Tx:
     now_ms
         the time by which keys are expired, in unix ms; 0 while a log is replayed,
         where only the log says what expired
+    changes
+        what ``change_count`` counts, but for the open batch
     clock_ms
         the time from which relative deadlines count, in unix ms
     """
@@ -86,6 +88,7 @@ class Tx:
         "_group_at",
         "_group_db",
         "_refusal",
+        "changes",
         "clock_ms",
         "db",
         "db_index",
@@ -115,6 +118,7 @@ class Tx:
         self.sink = sink
         self.rng = rng
         self.limits = limits
+        self.changes = 0
         for name, threshold in DEFAULT_LIMITS.items():
             limits.setdefault(name, threshold)
         self.max_bulk_bytes = 512 << 20
@@ -233,6 +237,7 @@ class Tx:
                 records[-1] = records[-1].replace(_MULTI, b"", 1)
             else:
                 records.append(_EXEC)
+                self.changes -= 1
             self.room -= len(_EXEC)
             if self.room > _NEVER_GRANTED:
                 self.room = -1
@@ -253,20 +258,33 @@ class Tx:
         if self._group == _GROUP_OPEN:
             return self._take_before_group()
         payload = b"".join(self.records)
+        self.changes += len(self.records)
         self.records.clear()
         self.room = self._granted = -1
         self.logged_db = NO_DATABASE
         return payload
 
+    def change_count(self) -> int:
+        """How many changes there were, as stock counts them (``rdb_changes_since_last_save``).
+
+        A record is one, and it is the command's affair to add to ``changes`` where it is more (the members that
+        SADD added), or to take away where stock counts none (what has expired).
+        """
+        return self.changes + len(self.records)
+
     def _take_before_group(self) -> bytes:
         records = self.records
         payload = b"".join(records[: self._group_at])
+        self.changes += self._group_at
         first = records[self._group_at]
         if first.startswith(_MULTI):
             first = encode((b"SELECT", b"%d" % self._group_db)) + first
         records[: self._group_at + 1] = [first]
         self._group_at = 0
         return payload
+
+    def flushed_all(self) -> None:
+        """All databases were emptied on demand."""
 
     # ---- what others learn of it -----------------------------------------------------
 
@@ -365,6 +383,7 @@ class Tx:
             self._look_closer()
             self._refusal = refusal.text
             return
+        self.changes -= 1
         self.db.remove(key)
         if self.notifying:
             self.notify(EXPIRED, b"expired", key)

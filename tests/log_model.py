@@ -14,10 +14,14 @@ import random
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from crc32c import crc32c
 from log_bench import BASENAME, DIRECTORY, LOG_ID, StandingClock, batch_of, entries_of
 
 from perdure.wal import format as lines
+from perdure.wal.atomic import write_all
+from perdure.wal.compaction import TEMP_BASE_PREFIX, Finished, Mark
 from perdure.wal.executor import Executor, InlineExecutor, ManualExecutor
+from perdure.wal.manifest import Entry, base_name
 from perdure.wal.recovery import Recovery, mend, read_log
 from perdure.wal.simulated import SimulatedCrash, SimulatedFilesystem
 from perdure.wal.writer import LogRefused, LogWriter
@@ -59,6 +63,11 @@ def stock_view(fs: SimulatedFilesystem) -> bytes:
     """The commands that stock applies: those of all files that the manifest names, annotations skipped."""
     found = b""
     for entry in entries_of(fs):
+        if entry.kind == "h":
+            continue
+        if entry.kind == "b":
+            found += fs.content(os.path.join(DIRECTORY, entry.name))
+            continue
         data, at = fs.content(os.path.join(DIRECTORY, entry.name)), 0
         while at < len(data):
             eol = data.index(b"\n", at) + 1
@@ -101,6 +110,10 @@ class Life:
         self.writer: LogWriter | None = None
         self.first = 0
         self.seen = 0
+        self.mark: Mark | None = None
+        self.base: Finished | None = None
+        self.rewriting = False
+        self.rewrites = 0
 
     def start(self) -> LogWriter:
         """Recover, mend, open.  From here on all that was read is promised."""
@@ -159,6 +172,45 @@ class Life:
         self.look()
         return True
 
+    def rewrite(self) -> None:
+        """The next step of a rewrite: turn, write a BASE of all that was committed before, have it adopted."""
+        writer = self.writer
+        assert writer is not None
+        if not self.rewriting:
+            self.rewriting = True
+            writer.compaction.turn_over(self._turned)
+        elif self.mark is not None and self.base is None:
+            self._write_base(self.mark)
+        elif self.mark is not None and self.base is not None:
+            mark, base, self.mark, self.base = self.mark, self.base, None, None
+            writer.compaction.adopt(base, mark.seq, self._adopted)
+
+    def _turned(self, mark: Mark | None, error: OSError | None) -> None:
+        assert (mark is None) != (error is None)
+        self.mark, self.rewriting = mark, mark is not None
+
+    def _write_base(self, mark: Mark) -> None:
+        data = b"".join(self.promise.payloads)[: mark.lsn]
+        assert len(data) == mark.lsn
+        temp = f"{TEMP_BASE_PREFIX}bg-1.aof"
+        try:
+            if self.fs.exists(f"{DIRECTORY}/{temp}"):
+                self.fs.remove(f"{DIRECTORY}/{temp}")
+            file = self.fs.create(f"{DIRECTORY}/{temp}")
+            write_all(file, data)
+            file.sync()
+            file.close()
+        except OSError:
+            self.mark, self.rewriting = None, False
+            return
+        seq = mark.base_seq
+        entry = Entry(base_name(BASENAME, seq), seq, "b", mark.lsn, mark.prev, len(data), crc32c(data))
+        self.base = Finished(temp, entry)
+
+    def _adopted(self, error: OSError | None) -> None:
+        self.rewriting = False
+        self.rewrites += error is None
+
     def tick(self, seconds: float) -> None:
         assert self.writer is not None
         self.clock.advance(seconds)
@@ -182,7 +234,9 @@ def random_life(life: Life, rng: random.Random, steps: int, ill: bool) -> bool:
         elif dice < 0.9 and isinstance(executor, ManualExecutor):
             if executor.jobs:
                 executor.run_next(rng.randrange(len(executor.jobs)))
-        elif dice < 0.93:
+        elif dice < 0.92:
+            life.rewrite()
+        elif dice < 0.94:
             life.look()
             writer.set_policy(rng.choice(("always", "everysec", "no")))
             writer._pace.inline = rng.random() < 0.5

@@ -379,7 +379,7 @@ class Life:
         """One unit; note what its answer reveals."""
         client = self.server.tx.client
         assert client is not None
-        synced, epoch = self.server.writer.policy == "always", self.epoch
+        synced, epoch = getattr(self.server.writer, "policy", "") == "always", self.epoch
         name, in_multi = argv[0].upper(), client.state & IN_MULTI
         queued, watching = [words for _, words in client.queue], list(client.watching)
         reply = b""

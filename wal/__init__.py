@@ -25,6 +25,7 @@ which stock ignores::
     file appendonly.aof.1.incr.aof seq 1 type i [lsn <n> prev <hex>]
     #CRC32C <hex>
 
+A line of type ``h`` names a file that a new BASE has replaced and that is about to be unlinked.
 The last line covers every byte above it.  ``lsn`` and ``prev`` on an INCR line
 repeat the file's start line, so files that were swapped are noticed.  A BASE line's
 ``lsn`` and ``prev`` are where the log goes on behind it; its pairs are filled in at
@@ -100,6 +101,9 @@ The modules
 ``simulated``   a disk that crashes, tears, fills and fails at any call
 ``writer``      group commit, the three fsync policies, what is done on an ill disk
 ``rotation``    a new INCR file, after a failed fsync too
+``compaction``  a rewrite: the log turns to a new INCR file, a BASE takes the place of the others
+``idle``        what an idle log writes
+``ending``      the end of a run
 ``survey``      which files there are, and where each one begins
 ``scan``        one file, read and verified
 ``rot``         one flipped bit, found through the CRC

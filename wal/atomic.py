@@ -34,11 +34,8 @@ def temp_name(name: str) -> str:
     return TEMP_PREFIX + name
 
 
-def replace_file(fs: Filesystem, directory: str, name: str, data: bytes) -> None:
-    """Make ``data`` the content of ``name`` in ``directory``, durably.
-
-    OSError: the old content or the new one stands, and after a crash either may.
-    """
+def write_aside(fs: Filesystem, directory: str, name: str, data: bytes) -> None:
+    """Write what is to be the content of ``name`` under its temporary name, durably.  OSError: nothing has changed."""
     temp = os.path.join(directory, temp_name(name))
     with contextlib.suppress(FileNotFoundError):
         fs.remove(temp)
@@ -48,5 +45,18 @@ def replace_file(fs: Filesystem, directory: str, name: str, data: bytes) -> None
         file.sync()
     finally:
         file.close()
-    fs.rename(temp, os.path.join(directory, name))
+
+
+def put_in_place(fs: Filesystem, directory: str, name: str) -> None:
+    """Put what was written aside in the place of ``name``.
+
+    OSError: the old content or the new one stands, and after a crash either may.
+    """
+    fs.rename(os.path.join(directory, temp_name(name)), os.path.join(directory, name))
     fs.sync_directory(directory)
+
+
+def replace_file(fs: Filesystem, directory: str, name: str, data: bytes) -> None:
+    """Make ``data`` the content of ``name`` in ``directory``, durably; OSError as the two above."""
+    write_aside(fs, directory, name, data)
+    put_in_place(fs, directory, name)

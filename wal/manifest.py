@@ -85,9 +85,9 @@ def incr_name(basename: str, seq: int) -> str:
     return f"{basename}.{seq}.incr.aof"
 
 
-def base_name(basename: str, seq: int) -> str:
-    """Name of BASE file number ``seq`` in AOF form."""
-    return f"{basename}.{seq}.base.aof"
+def base_name(basename: str, seq: int, *, rdb: bool = False) -> str:
+    """Name of BASE file number ``seq``, in AOF or RDB form."""
+    return f"{basename}.{seq}.base.{'rdb' if rdb else 'aof'}"
 
 
 def seq_in_name(basename: str, name: str) -> int | None:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from perdure.wal import format as lines
 from perdure.wal.atomic import replace_file, write_all
-from perdure.wal.manifest import Entry, incr_name, manifest_name, render
+from perdure.wal.manifest import Entry, incr_name, render
 
 if TYPE_CHECKING:
     from perdure.wal.filesystem import File, Filesystem
@@ -44,12 +44,13 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the log is, and who it is."""
+    """Where the log is, who it is, and the name of its manifest."""
 
     fs: Filesystem
     directory: str
     basename: str
     log_id: bytes
+    manifest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def prepare(place: Place, seq: int, lsn: int, prev: int, payloads: Sequence[byte
 
 def switch(place: Place, entries: Sequence[Entry]) -> None:
     """Make the manifest name ``entries``, durably."""
-    replace_file(place.fs, place.directory, manifest_name(place.basename), render(place.log_id, entries))
+    replace_file(place.fs, place.directory, place.manifest, render(place.log_id, entries))
 
 
 def cut_back(old: OldFile) -> None:

@@ -85,9 +85,10 @@ def survey(fs: Filesystem, directory: str, basename: str) -> Survey:
     found = Survey(manifest, manifest_file, log_id=manifest.log_id if manifest else None)
     named = manifest.entries if manifest is not None else ()
     unnamed = [name for name in names if name not in {e.name for e in named} and seq_in_name(basename, name)]
+    unfinished = _unfinished(fs, directory, basename, names, unnamed)
     if manifest is None:
         for name in unnamed:
-            if not _holds_nothing(fs, directory, name):
+            if name not in unfinished and not _holds_nothing(fs, directory, name):
                 raise LogDamaged(manifest_file, 0, f"the manifest is missing, and {name} holds data")
     if single is not None and _is_log_of_single_file(manifest, names, basename):
         found.upgrade_from = single
@@ -98,7 +99,7 @@ def survey(fs: Filesystem, directory: str, basename: str) -> Survey:
     _look_at_starts(fs, found)
     seqs = [*(seq_in_name(basename, name) or 0 for name in names), *(e.seq for e in named)]
     found.next_seq = max([*seqs, *(item.entry.seq for item in found.files)], default=0) + 1
-    found.drop = _leftovers(fs, directory, basename, names, unnamed, found)
+    found.drop = _leftovers(fs, directory, basename, names, unnamed, found, unfinished)
     return found
 
 
@@ -197,12 +198,43 @@ def _is_zero_from(fs: Filesystem, path: str, size: int, offset: int) -> bool:
 
 
 def _leftovers(
-    fs: Filesystem, directory: str, basename: str, names: list[str], unnamed: list[str], found: Survey
+    fs: Filesystem,
+    directory: str,
+    basename: str,
+    names: list[str],
+    unnamed: list[str],
+    found: Survey,
+    unfinished: list[str],
 ) -> tuple[str, ...]:
-    """History files, temporary files, and INCRs that nobody names and that hold nothing."""
+    """What holds nothing, or nothing that counts: history, temporary files, BASEs and INCRs that nobody names.
+
+    A BASE that a manifest of ours does not name never came to count, or does not any more.  An INCR with data
+    is left where it is.
+    """
     used = {item.entry.name for item in found.files}
     entries = found.manifest.entries if found.manifest is not None else ()
     drop = [e.name for e in entries if e.kind == "h" and e.name in names and e.name not in used]
-    drop += [name for name in names if name.startswith(f"{TEMP_PREFIX}{basename}.") and name not in used]
+    if found.manifest is not None and found.manifest.verified:
+        drop += [name for name in unnamed if not name.endswith(".incr.aof")]
     drop += [name for name in unnamed if name.endswith(".incr.aof") and _holds_nothing(fs, directory, name)]
+    drop += unfinished
+    temporary = (f"{TEMP_PREFIX}{basename}.", f"{TEMP_PREFIX}{TEMP_PREFIX}{basename}.", f"{TEMP_PREFIX}rewriteaof-")
+    drop += [name for name in names if name.startswith(temporary) and name not in used]
     return tuple(dict.fromkeys(drop))
+
+
+def _unfinished(fs: Filesystem, directory: str, basename: str, names: list[str], unnamed: list[str]) -> list[str]:
+    """Files of a log that was begun while the server ran, and that never became one (see ``compaction``).
+
+    Its manifest stands under another name; all that was made since has at least the numbers that it names.
+    """
+    name = f"{TEMP_PREFIX}{basename}.starting"
+    if name not in names:
+        return []
+    path = os.path.join(directory, name)
+    try:
+        begun = parse(fs.read(path, 0, MAX_MANIFEST_BYTES), path)
+    except LogDamaged:
+        return []
+    first = min((entry.seq for entry in begun.entries), default=0)
+    return [name for name in unnamed if first and (seq_in_name(basename, name) or 0) >= first]

@@ -38,12 +38,13 @@ written once more.  ``no`` therefore fsyncs when ``sync_at_bytes`` are kept.
 Invariants: durable_lsn <= written_lsn <= lsn; kept covers exactly durable_lsn to
 lsn; ``safe`` never goes back; no byte behind a torn one is ever written.
 
+``compaction``, ``ending`` and ``idle`` are parts of it and know its insides.
+
 It must not know: keys, replies, event loops, threads.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -52,8 +53,12 @@ from typing import TYPE_CHECKING
 
 from perdure.wal import format as lines
 from perdure.wal.atomic import write_all
-from perdure.wal.format import MAX_LINE_BYTES, batch_header
-from perdure.wal.jobs import LogRefused, as_os_error, put, raise_refusal, settle_file, timed_sync
+from perdure.wal.compaction import Compaction
+from perdure.wal.ending import finish
+from perdure.wal.format import batch_header
+from perdure.wal.idle import Idle
+from perdure.wal.jobs import LogRefused, as_os_error, put, settle_file, timed_sync
+from perdure.wal.manifest import manifest_name
 from perdure.wal.pace import Pace
 from perdure.wal.rotation import NewFile, OldFile, Outcome, Place, prepare, remove_quietly, rotate, switch
 from perdure.wal.space import Space
@@ -69,7 +74,6 @@ MIB = 1 << 20
 POLICIES = ("always", "everysec", "no")
 BACKOFF_FIRST_S, BACKOFF_LAST_S = 0.05, 1.0
 SYNC_EVERY_S = 1.0
-IDLE_S = 1.0
 SLOW_SYNC_S = 0.02
 
 
@@ -87,6 +91,8 @@ class LogWriter:
         policy: str,
         *,
         new_log_id: bytes,
+        manifest: str = "",
+        batches: int = 0,
         timestamps: bool = False,
         on_progress: Callable[[], None] = lambda: None,
         reserve_bytes: int = 16 * MIB,
@@ -95,22 +101,24 @@ class LogWriter:
         sync_at_bytes: int = 64 * MIB,
         keep_limit_bytes: int = 256 * MIB,
     ) -> None:
-        self._place = Place(fs, directory, basename, new_log_id if end.log_id is None else end.log_id)
-        self._seed = lines.seed_of(self._place.log_id)
-        self._entries = tuple(end.entries)
-        self._next_seq = end.next_seq
+        log_id = new_log_id if end.log_id is None else end.log_id
+        self.place = Place(fs, directory, basename, log_id, manifest or manifest_name(basename))
+        self._seed = lines.seed_of(self.place.log_id)
+        self.entries = tuple(end.entries)
+        self.next_seq = end.next_seq
         self._drop = tuple(end.drop)
-        self._executor, self._clock, self._on_progress = executor, clock, on_progress
+        self.executor, self.clock, self._on_progress = executor, clock, on_progress
+        self.compaction = Compaction(self)
         self._limits = reserve_bytes, batch_soft_bytes, batch_hard_bytes
         self._sync_at, self._keep_limit = sync_at_bytes, keep_limit_bytes
         self._timestamps, self._stamped_s = timestamps, 0
         self.policy = policy
         # What the owner goes by.
-        self.busy, self.safe, self.full, self.inline = False, 0, False, True
+        self.busy, self.safe, self.full, self.inline = False, batches, False, True
         self.refusing: LogRefused | None = None
         # What INFO shows.
         self.lsn = self.written_lsn = self.durable_lsn = end.lsn
-        self.batch = 0
+        self.batch = batches
         self.fsync_in_flight = False
         self.last_fsync_us = 0.0
         self.fsyncs = self.failures = self.delayed_fsync = self.rotations = 0
@@ -118,22 +126,21 @@ class LogWriter:
         self.file_bytes = self.total_bytes = 0
         # Positions: the chain after what was framed, written, synced; batch numbers; the file's durable bytes.
         self._chain = self._written_chain = self._durable_chain = end.chain
-        self._written = self._synced = 0
+        self._written = self._synced = batches
         self._durable_size = 0
-        self._announced = end.lsn
+        self._idle = Idle(end.lsn)
         self._kept: list[bytes] = []
         self._kept_bytes = 0
         # The two machines.
         self._pending = b""
-        self._writing = self._torn = self._rotating = self._closed = self._quiet = False
+        self._writing = self.torn = self._rotating = self.closed = self._quiet = False
         self._prepared: NewFile | None = None
         self._write_error: LogRefused | None = None
         self._sync_error: LogRefused | None = None
         self._backoff_s, self._retry_at = BACKOFF_FIRST_S, 0.0
-        self._sync_started = self._idle_since = 0.0
-        self._idle_batch = 0
+        self._sync_started = 0.0
         self._pace = Pace()
-        self._file: File
+        self.file: File
         self._space: Space
         self._is_open = False
         self.set_policy(policy)
@@ -145,40 +152,40 @@ class LogWriter:
 
         OSError: nothing was begun (a file that was created is removed again if that is possible).
         """
-        fs, directory = self._place.fs, self._place.directory
+        fs, directory = self.place.fs, self.place.directory
         fs.make_directory(directory)
         fs.sync_directory(os.path.dirname(directory) or ".")
-        if last := next((entry for entry in reversed(self._entries) if entry.kind == "i"), None):
-            settle_file(fs, os.path.join(directory, last.name), self._place.log_id)
-        new = prepare(self._place, self._next_seq, self.lsn, self._chain, (), self._clock.unix_ms())
+        if last := next((entry for entry in reversed(self.entries) if entry.kind == "i"), None):
+            settle_file(fs, os.path.join(directory, last.name), self.place.log_id)
+        new = prepare(self.place, self.next_seq, self.lsn, self._chain, (), self.clock.unix_ms())
         try:
-            switch(self._place, (*self._entries, new.entry))
+            switch(self.place, (*self.entries, new.entry))
         except OSError:
             # The manifest may name the file already, so it stays.
             new.file.close()
             raise
-        self._entries += (new.entry,)
+        self.entries += (new.entry,)
         self._adopt(new, 0)
         for name in self._drop:
             remove_quietly(fs, os.path.join(directory, name))
-        self.total_bytes += sum(fs.size(os.path.join(directory, former.name)) for former in self._entries[:-1])
-        self._sync_started = self._idle_since = self._clock.monotonic()
+        self.total_bytes += sum(fs.size(os.path.join(directory, former.name)) for former in self.entries[:-1])
+        self._sync_started = self._idle.since = self.clock.monotonic()
         self._is_open = True
         self._settle()
 
     def _adopt(self, new: NewFile, granted: int) -> None:
         """Go on in ``new``, which holds every batch, durably; ``granted`` is the open batch's."""
-        self._next_seq = new.entry.seq + 1
-        self._file = new.file
-        self._space = Space(new.file, new.size, self._clock, *self._limits, granted)
+        self.next_seq = max(self.next_seq, new.entry.seq + 1)
+        self.file = new.file
+        self._space = Space(new.file, new.size, self.clock, *self._limits, granted)
         self.total_bytes += new.size
         self.file_bytes = self._durable_size = new.size
         self._chain = self._written_chain = self._durable_chain = new.chain
-        self.written_lsn = self.durable_lsn = self._announced = self.lsn
+        self.written_lsn = self.durable_lsn = self._idle.announced = self.lsn
         self._written = self._synced = self.batch
         self._kept.clear()
         self._kept_bytes = 0
-        self._pending, self._torn, self._stamped_s = b"", False, 0
+        self._pending, self.torn, self._stamped_s = b"", False, 0
         self._write_error = self._sync_error = self._prepared = None
         self._backoff_s = BACKOFF_FIRST_S
 
@@ -211,8 +218,8 @@ class LogWriter:
         """
         if self.busy or not payload:
             raise RuntimeError("a batch is under way, or there is none")
-        now_ms = self._clock.unix_ms()
-        durable = self._announced = self.durable_lsn
+        now_ms = self.clock.unix_ms()
+        durable = self._idle.announced = self.durable_lsn
         header, self._chain = batch_header(self._seed, self.lsn, payload, durable, now_ms, self._chain)
         data = header + payload
         if self._timestamps:
@@ -222,13 +229,13 @@ class LogWriter:
         self.lsn += len(payload)
         self._space.granted = 0
         self.batch = batch = self.batch + 1
-        if self._torn or (self.fsync_in_flight and self._sync_is_slow()):
+        if self.torn or (self.fsync_in_flight and self._sync_is_slow()):
             self._commit_by_job(data)
             return batch
         try:
-            taken = self._file.write(data)
+            taken = self.file.write(data)
             if taken != len(data):
-                write_all(self._file, data[taken:])
+                write_all(self.file, data[taken:])
         except OSError as error:
             self._commit_failed(data, error)
             return batch
@@ -252,9 +259,9 @@ class LogWriter:
         """The write in place failed: cut back at once, retry from ``tick``."""
         self._quiet, self._pending = True, data
         try:
-            self._file.truncate(self.file_bytes)
+            self.file.truncate(self.file_bytes)
         except OSError:
-            self._torn = True
+            self.torn = True
         self._write_failed(error)
         self._quiet = False
 
@@ -279,7 +286,7 @@ class LogWriter:
         return lines.time_line(now_s)
 
     def _sync_is_slow(self) -> bool:
-        slow = self._clock.monotonic() - self._sync_started > SLOW_SYNC_S
+        slow = self.clock.monotonic() - self._sync_started > SLOW_SYNC_S
         self.delayed_fsync += slow
         return slow
 
@@ -287,13 +294,13 @@ class LogWriter:
 
     def _submit_write(self) -> None:
         self._writing = True
-        job = partial(put, self._file, self._pending, self.file_bytes, self._torn)
-        self._executor.submit(job, self._write_done)
+        job = partial(put, self.file, self._pending, self.file_bytes, self.torn)
+        self.executor.submit(job, self._write_done)
         self._settle()
 
     def _write_done(self, result: tuple[OSError | None, bool] | None, crash: BaseException | None) -> None:
         self._writing = False
-        error, self._torn = (as_os_error(crash), True) if result is None else result
+        error, self.torn = (as_os_error(crash), True) if result is None else result
         if self._sync_error is not None:
             # Whatever came of it: a rotation takes the batch along.
             self._start_rotation()
@@ -339,12 +346,12 @@ class LogWriter:
     def _start_sync(self) -> None:
         """An fsync, by a job, of all that is written."""
         self.fsync_in_flight = True
-        self._sync_started = self._clock.monotonic()
+        self._sync_started = self.clock.monotonic()
         count, kept_bytes = len(self._kept), self._kept_bytes
         if self._written < self.batch:
             count, kept_bytes = count - 1, kept_bytes - len(self._kept[-1])
         done = partial(self._sync_done, self._here(), count, kept_bytes)
-        self._executor.submit(partial(timed_sync, self._file, self._clock), done)
+        self.executor.submit(partial(timed_sync, self.file, self.clock), done)
         self._settle()
 
     def _sync_done(
@@ -384,21 +391,24 @@ class LogWriter:
     # ---- rotating (NO-SECOND-FSYNC) -------------------------------------------
 
     def _start_rotation(self) -> None:
+        if self.compaction.editing:  # it writes the manifest; ``tick`` comes back to this
+            self._settle()
+            return
         self._rotating = True
-        self._executor.submit(self._rotation_job(), self._rotation_done)
+        self.executor.submit(self._rotation_job(), self._rotation_done)
         self._settle()
 
     def _rotation_job(self) -> Callable[[], Outcome]:
         return partial(
             rotate,
-            self._place,
-            self._entries,
-            OldFile(self._file, self._durable_size),
+            self.place,
+            self.entries,
+            OldFile(self.file, self._durable_size),
             tuple(self._kept),
-            seq=self._next_seq,
+            seq=self.next_seq,
             lsn=self.durable_lsn,
             prev=self._durable_chain,
-            unix_ms=self._clock.unix_ms(),
+            unix_ms=self.clock.unix_ms(),
             prepared=self._prepared,
         )
 
@@ -409,11 +419,11 @@ class LogWriter:
         if outcome.error is not None or outcome.prepared is None:
             if outcome.prepared is None:
                 # The name may be taken by what a failed attempt could not remove.
-                self._next_seq += 1
+                self.next_seq += 1
             self._sync_error = self._note_failure(outcome.error or OSError(errno.EIO, "no file"))
             self._back_off()
         else:
-            self._entries += (outcome.prepared.entry,)
+            self.entries += (outcome.prepared.entry,)
             self.total_bytes -= self.file_bytes - self._durable_size
             self.rotations += 1
             self._adopt(outcome.prepared, self._space.granted)
@@ -424,15 +434,19 @@ class LogWriter:
 
     def tick(self) -> None:
         """What is due: to be called about every 100 ms, and when a busy period has ended."""
-        if self._closed:
+        if self.closed:
             return
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
+        self.compaction.tick(now)
         if self._sync_error is not None:
             if not self._rotating and not self._writing and now >= self._retry_at:
                 self._start_rotation()
             return
         if self._pending and not self._writing and now >= self._retry_at:
             self._submit_write()
+        if self.compaction.turning:
+            self._settle()
+            return
         if not self.fsync_in_flight and self._sync_is_due(now):
             self._start_sync()
         if self._space.error is not None and now >= self._space.retry_at:
@@ -441,7 +455,7 @@ class LogWriter:
         if not self.busy and not self.fsync_in_flight:
             if self._written:
                 self._space.ahead(self.file_bytes)
-            self._announce(now)
+            self._idle.announce(self, now)
 
     def _sync_is_due(self, now: float) -> bool:
         if self._written == self._synced:
@@ -449,28 +463,13 @@ class LogWriter:
         timed = self.policy == "everysec" and now - self._sync_started >= SYNC_EVERY_S
         return timed or not self._lazy or self._kept_bytes >= self._sync_at
 
-    def _announce(self, now: float) -> None:
-        """Idle after an fsync: a batch of length 0 says on disk what is durable.
+    def has_room(self, nbytes: int) -> bool:
+        """Is so much reserved behind the file's end, where that can be?"""
+        return not self._space.supported or self.file_bytes + nbytes <= self._space.reserved
 
-        It is no batch of the owner's and nobody waits for it: if it cannot be
-        written it is tried again later, and refuses nothing.
-        """
-        if self.batch != self._idle_batch:
-            self._idle_batch, self._idle_since = self.batch, now
-        if self._announced == self.durable_lsn or now - self._idle_since < IDLE_S:
-            return
-        unix_ms = self._clock.unix_ms()
-        header, chain = batch_header(self._seed, self.lsn, b"", self.durable_lsn, unix_ms, self._written_chain)
-        if self._space.supported and self.file_bytes + len(header) + MAX_LINE_BYTES > self._space.reserved:
-            return
-        if self._put_line(header, chain) is None:
-            self._announced = self.durable_lsn
-        else:
-            self._idle_since = now
-
-    def _put_line(self, line: bytes, chain: int) -> OSError | None:
+    def put_line(self, line: bytes, chain: int) -> OSError | None:
         """Write an annotation that carries no payload, in place."""
-        error, self._torn = put(self._file, line, self.file_bytes, self._torn)
+        error, self.torn = put(self.file, line, self.file_bytes, self.torn)
         if error is not None:
             self._space.cut(self.file_bytes)
             self._note_failure(error)
@@ -490,7 +489,8 @@ class LogWriter:
         self._lazy = policy != "always"
         if not self._is_open:
             return
-        if not self._lazy and self._written > self._synced and not self.fsync_in_flight and self._sync_error is None:
+        resting = not self.fsync_in_flight and not self.compaction.turning and self._sync_error is None
+        if not self._lazy and self._written > self._synced and resting:
             self._start_sync()
         else:
             self._settle()
@@ -507,47 +507,25 @@ class LogWriter:
         OSError: that could not be done.  The writer is then as it was, its batches
         still kept: ``close`` may be called again, or the log used on.
         """
-        if self._closed:
+        if self.closed:
             return
-        self._executor.drain()  # not quiet: the owner commits what was open while the log was busy
+        self.executor.drain()  # not quiet: the owner commits what was open while the log was busy
         before = self._view()
         self._quiet = True
         try:
-            self._finish()
-            self._closed = True
+            self.compaction.close()
+            finish(self)
+            self.closed = True
         finally:
             self._quiet = False
             self._settle()
             if before != self._view():
                 self._on_progress()
 
-    def _finish(self) -> None:
-        if self._sync_error is not None:
-            self._rotation_done(self._rotation_job()(), None)
-            raise_refusal(self._sync_error)
-        if self._pending:
-            self._write_done(put(self._file, self._pending, self.file_bytes, self._torn), None)
-            self._executor.drain()
-            raise_refusal(self._write_error or self._sync_error)
-        if self.file_bytes > self._durable_size:
-            # END says that all before it is whole, so it must not reach the disk before that does.
-            self._sync_now()
-        line, chain = lines.end_line(self._seed, self.lsn, self._written_chain)
-        error = self._put_line(line, chain)
-        if error is not None:
-            raise error
-        with contextlib.suppress(OSError):
-            # Gives back what was reserved behind the end.
-            self._file.truncate(self.file_bytes)
-        self._space.cut(self.file_bytes)
-        self._sync_now()
-        with contextlib.suppress(OSError):
-            self._file.close()
-
     def _sync_now(self) -> None:
         """fsync in place.  OSError: the file is not trusted any more, the next step is a rotation."""
         try:
-            us = timed_sync(self._file, self._clock)
+            us = timed_sync(self.file, self.clock)
         except OSError as error:
             self._sync_error = self._note_failure(error)
             raise
@@ -560,10 +538,13 @@ class LogWriter:
 
         The owner may commit from within, so it is the last thing that a caller does.
         """
+        if self.compaction.turning:
+            self.compaction.proceed()
         before = self._view()
         waits = not self._lazy or (self.fsync_in_flight and self._kept_bytes > self._keep_limit)
         self.safe = max(self.safe, self._synced if waits else self._written)
-        self.busy = self._closed or self._sync_error is not None or self._pending != b"" or self.safe < self.batch
+        stopped = self.closed or self._sync_error is not None or self.compaction.turning
+        self.busy = stopped or self._pending != b"" or self.safe < self.batch
         self.refusing = self._sync_error or self._write_error or self._space.error
         self.inline = not self.busy and self._is_quick()
         if not self._quiet and before != self._view():
@@ -575,7 +556,7 @@ class LogWriter:
     def _is_quick(self) -> bool:
         """Will the next commit be safe when it returns, if nothing fails?"""
         if self.fsync_in_flight:
-            return self._lazy and self._clock.monotonic() - self._sync_started <= SLOW_SYNC_S
+            return self._lazy and self.clock.monotonic() - self._sync_started <= SLOW_SYNC_S
         return self._lazy or self._pace.inline
 
     def _note_failure(self, error: OSError) -> LogRefused:
@@ -584,7 +565,7 @@ class LogWriter:
         return refusal
 
     def _back_off(self) -> None:
-        self._retry_at = self._clock.monotonic() + self._backoff_s
+        self._retry_at = self.clock.monotonic() + self._backoff_s
         self._backoff_s = min(self._backoff_s * 2, BACKOFF_LAST_S)
 
     def _check(self) -> None:
@@ -596,5 +577,6 @@ class LogWriter:
         assert self._synced + len(self._kept) == self.batch
         assert self.safe <= (self._written if self._lazy else self.batch)
         assert self._durable_size <= self.file_bytes
+        self.compaction._check()
         assert self.busy or (self.safe == self.batch and not self._pending)
         assert self._written == self.batch or self._pending

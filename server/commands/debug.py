@@ -73,7 +73,8 @@ _HELP = (
     b"QUICKLIST-PACKED-THRESHOLD <size>",
     b"    Taken for stock's sake; it changes nothing.",
     b"RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
-    b"    Refused as long as there are no RDB files.",
+    b"    Save a snapshot and load it. NOSAVE: load the one that is there. NOFLUSH: beside the keys that are",
+    b"    there, none of which it may hold. MERGE: those give way.",
     b"SDSLEN <key>",
     b"    Lengths of a key and of its string.",
     b"SET-ACTIVE-EXPIRE <0|1>",
@@ -132,9 +133,13 @@ def _packed_threshold(tx: ServerTx, argv: list[bytes]) -> bytes:
 
 
 def _reload(tx: ServerTx, argv: list[bytes]) -> bytes:
-    if not {word.upper() for word in argv[2:]} <= {b"MERGE", b"NOFLUSH", b"NOSAVE"}:
+    words = {word.upper() for word in argv[2:]}
+    if not words <= {b"MERGE", b"NOFLUSH", b"NOSAVE"}:
         raise CommandError(errors.DEBUG_RELOAD_OPTION)
-    raise CommandError(errors.DEBUG_RELOAD)
+    reload.reload_snapshot(
+        tx.server, save=b"NOSAVE" not in words, flush=b"NOFLUSH" not in words, merge=b"MERGE" in words
+    )
+    return OK
 
 
 def _load_log(tx: ServerTx, argv: list[bytes]) -> bytes:

@@ -38,7 +38,7 @@ _MOST_FREQ = 255
 _FIELDS_A_LINE = 64
 
 
-def _dump(tx: Tx, value: Any) -> bytes:
+def payload_of(tx: Tx, value: Any) -> bytes:
     """A value's payload."""
     compress = tx.server.config["rdbcompression"] if isinstance(tx, ServerTx) else True
     if value.__class__ is ExpiringHash:
@@ -69,7 +69,7 @@ def dump(tx: Tx, argv: list[bytes]) -> bytes:
     if value is None or (value.__class__ is ExpiringHash and not value):
         tx.missed(key)
         return tx.null
-    return bulk(_dump(tx, value))
+    return bulk(payload_of(tx, value))
 
 
 class _Options:
@@ -131,7 +131,7 @@ def _log(tx: Tx, argv: list[bytes], value: Any, version: int, deadline_ms: int, 
             plain = Hash(dict.items(value))
             plain.big = value.big
             records = _field_deadlines(argv[1], value)
-        line[3] = _dump(tx, plain)
+        line[3] = payload_of(tx, plain)
     tx.log_together([encode(line), *records])
 
 

@@ -1,10 +1,7 @@
-"""Commands on the process itself: CONFIG, TIME, LASTSAVE, SHUTDOWN.
+"""Commands on the process itself: CONFIG, TIME, SHUTDOWN.
 
-SHUTDOWN asks the owner of the loop to end (``Server.stop``); it finishes the log as for
-SIGTERM, and the client is not answered.  While the log refuses writes it is refused, too:
-what was answered may not be on the disk yet, and goes there once the disk is well
-again; FORCE ends the server all the same.  There is nobody to wait for, so NOW changes
-nothing, and a shutdown is never in progress for ABORT.
+SHUTDOWN does what SIGTERM does (``server.shutdown``), and the client is not answered.  There is
+nobody to wait for, so NOW changes nothing, and a shutdown is never in progress for ABORT.
 """
 
 from __future__ import annotations
@@ -12,8 +9,9 @@ from __future__ import annotations
 import os
 import time
 
+from perdure.server import shutdown as shutting_down
 from perdure.server.acl_rules import user_line
-from perdure.server.client import CLOSING
+from perdure.server.client import BUSY, CLOSING
 from perdure.server.client import LOADING as IS_LOADING
 from perdure.server.config import ConfigError
 from perdure.server.config_rewrite import rewrite
@@ -31,7 +29,7 @@ from perdure.store.command import (
     command,
 )
 from perdure.store.errors import CommandError
-from perdure.store.resp import OK, array, bulk, bulk_array, integer, map_head, simple
+from perdure.store.resp import OK, array, bulk, bulk_array, map_head, simple
 
 _ADMIN_FLAGS = ADMIN | NOSCRIPT | LOADING | STALE
 _ADMIN_ACL = ("admin", "slow", "dangerous")
@@ -143,7 +141,7 @@ def config_help(tx: ServerTx, argv: list[bytes]) -> bytes:
     return array([simple(line) for line in _CONFIG_HELP])
 
 
-# ---- TIME, LASTSAVE, SHUTDOWN --------------------------------------------------------------------------
+# ---- TIME, SHUTDOWN --------------------------------------------------------------------------
 
 
 @command(
@@ -158,20 +156,11 @@ def time_(tx: ServerTx, argv: list[bytes]) -> bytes:
 
 
 @command(
-    "LASTSAVE", arity=1, flags=LOADING | STALE | FAST, group="server", acl=("admin", "fast", "dangerous"),
-    tips=("nondeterministic_output",), complexity="O(1)",
-    summary="Returns the unix time of the last snapshot: that of the start while there is none.",
-)  # fmt: skip
-def lastsave(tx: ServerTx, argv: list[bytes]) -> bytes:
-    """LASTSAVE"""
-    return integer(int(tx.server.started_s))
-
-
-@command(
     "SHUTDOWN", arity=-1, flags=_ADMIN_FLAGS | NO_MULTI | ALLOW_BUSY, group="server", acl=_ADMIN_ACL,
     syntax="[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
-    history=(("7.0.0", "Takes `NOW`, `FORCE` and `ABORT`."),), complexity="O(1), and the log's last fsync",
-    summary="Finishes the log and ends the server.",
+    history=(("7.0.0", "Takes `NOW`, `FORCE` and `ABORT`."),),
+    complexity="O(N) for N keys when it saves, else O(1), and the log's last fsync",
+    summary="Saves if that is configured or asked for, finishes the log and ends the server.",
 )  # fmt: skip
 def shutdown(tx: ServerTx, argv: list[bytes]) -> bytes:
     """SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]: not answered if it is done"""
@@ -181,13 +170,11 @@ def shutdown(tx: ServerTx, argv: list[bytes]) -> bytes:
     if b"ABORT" in words:
         raise CommandError(errors.NO_SHUTDOWN)
     server, client = tx.server, tx.session
-    counts_on_a_save = b"SAVE" in words or (
-        b"NOSAVE" not in words and bool(server.config["save"]) and not server.config["appendonly"]
-    )
-    if counts_on_a_save and b"FORCE" not in words and not server.engine.state & IS_LOADING:
-        raise CommandError(errors.SHUTDOWN_SAVE)
-    if server.engine.log.refusing is not None and b"FORCE" not in words:
-        server.log.warning(f"SHUTDOWN refused: the log takes no writes ({server.engine.log.refusing})")
+    if server.engine.state & BUSY and b"NOSAVE" not in words:
+        raise CommandError(server.scripts.slices.busy_text())
+    server.log.warning("User requested shutdown...")
+    if not shutting_down.prepare(server, {word.decode().lower() for word in words}):
+        server.log.warning("Errors trying to shut down the server. Check the logs for more information.")
         raise CommandError(errors.SHUTDOWN_FAILS)
     client.state |= CLOSING
     server.stop("User requested shutdown", 0)

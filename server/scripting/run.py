@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from perdure.server import disk_refusals
 from perdure.server.client import LOG_REFUSES, NO_TOUCH, RESTRICTED, TRACKING, Client
 from perdure.server.scripting.machine import Failed, LuaError, LuaFunction
 from perdure.server.scripting.shebang import ALLOW_OOM, COMPATIBLE, NO_WRITES
@@ -145,10 +146,9 @@ class Run:
             raise self._refused(entry, script_errors.SCRIPT_IS_READ_ONLY)
         if not self.wrote:
             if flags & WRITE and self.engine.state & LOG_REFUSES:
-                try:
-                    self.engine.tx.sink.admit(0)
-                except CommandError as refusal:
-                    raise self._refused(entry, refusal.text) from None
+                refusal = disk_refusals.of_writes(self.engine)
+                if refusal is not None:
+                    raise self._refused(entry, refusal)
             if flags & DENYOOM and self.engine.out_of_memory and not self.allows_oom:
                 raise self._refused(entry, script_errors.OUT_OF_MEMORY)
         if flags & WRITE:
@@ -204,11 +204,12 @@ def check_flags(engine: Engine, flags: int, read_only_command: bool) -> None:
     if flags & COMPATIBLE:
         return
     if not flags & NO_WRITES:
-        if engine.log.refusing is not None:
-            try:
-                engine.tx.sink.admit(0)
-            except CommandError as refusal:
-                raise CommandError(script_errors.writing_script_refused(refusal.text)) from None
+        if engine.state & LOG_REFUSES:
+            refusal = disk_refusals.of_writes(engine)
+            if refusal is not None and refusal is not engine.save_refusal:
+                refusal = script_errors.writing_script_refused(refusal)
+            if refusal is not None:
+                raise CommandError(refusal)
         if read_only_command:
             raise CommandError(script_errors.WRITING_SCRIPT_IN_RO)
     if engine.out_of_memory and not flags & (ALLOW_OOM | NO_WRITES):

@@ -75,6 +75,8 @@ class Writer:
         self.version = version
         self.written = 0
         """Bytes that went to the sink."""
+        self.keys = 0
+        """Keys that were written."""
         self._sink = sink
         self._own_facts = own_facts
         self._lost = lost
@@ -159,6 +161,7 @@ class Writer:
         encode = string_of
         code = _STRING_CODE
         size = 0
+        before = len(parts)
         for key, value in items:
             push(code)
             push(encode(key, compress))
@@ -166,9 +169,11 @@ class Writer:
             push(data)
             size += len(data)
             if size > FLUSH_BYTES or len(parts) > _FLUSH_KEYS * 3:
+                self.keys += (len(parts) - before) // 3
                 self.flush()
-                size = 0
+                size = before = 0
         if parts:
+            self.keys += (len(parts) - before) // 3
             self.flush()
 
     def entry(
@@ -206,6 +211,7 @@ class Writer:
             head += _CODES[f.IDLE] + length_of(idle_s)
         if freq is not None:
             head += _CODES[f.FREQ] + _CODES[freq]
+        self.keys += 1
         self._put(head + _CODES[code] + string_of(key, self._compress))
         for piece in pieces:
             self._put(piece)

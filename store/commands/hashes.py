@@ -119,6 +119,7 @@ def _set_fields(tx: Tx, argv: list[bytes]) -> int:
     value = find_hash(tx, key)
     is_new = value is None
     tx.log(encode(argv))
+    tx.changes += len(argv) // 2 - 2
     if value is None:
         value = Hash(zip(argv[2::2], argv[3::2], strict=True))
         tx.db.replace(key, value)
@@ -419,6 +420,7 @@ def hdel(tx: Tx, argv: list[bytes]) -> bytes:
     if value.__class__ is ExpiringHash and count == len(value):
         fields += value.deadlines.due()  # the key goes, and whatever it does not show with it
     tx.log(encode([b"HDEL", key, *fields]))
+    tx.changes += count - 1
     if len(fields) == dict.__len__(value):
         tx.db.remove(key)
     else:

@@ -72,6 +72,7 @@ def _delete(tx: Tx, argv: list[bytes]) -> bytes:
     if not keys:
         return ZERO
     tx.log(encode([argv[0], *keys]))
+    tx.changes += len(keys) - 1
     for key in keys:
         dispose(tx, db.remove(key))
         if tx.notifying:
@@ -493,6 +494,7 @@ def flushdb(tx: Tx, argv: list[bytes]) -> bytes:
     _check_flush_mode(argv)
     if tx.db:
         tx.log(encode((b"FLUSHDB",)))
+        tx.changes += len(tx.db) - 1
         tx.keyspace.flush(tx.db_index)
         tx.db = tx.keyspace.databases[tx.db_index]
     return OK
@@ -513,10 +515,13 @@ def flushdb(tx: Tx, argv: list[bytes]) -> bytes:
 def flushall(tx: Tx, argv: list[bytes]) -> bytes:
     """FLUSHALL [ASYNC | SYNC]"""
     _check_flush_mode(argv)
-    if tx.keyspace.key_count():
+    count = tx.keyspace.key_count()
+    if count:
         tx.log(encode((b"FLUSHALL",)))
+        tx.changes += count - 1
         tx.keyspace.flush_all()
         tx.db = tx.keyspace.databases[tx.db_index]
+    tx.flushed_all()
     return OK
 
 

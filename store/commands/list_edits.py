@@ -102,6 +102,7 @@ def lrem(tx: Tx, argv: list[bytes]) -> bytes:
     if not indexes:
         return ZERO
     tx.log(encode(argv))
+    tx.changes += len(indexes) - 1
     if len(indexes) == value.length:
         value.drop_left(value.length)
     else:
@@ -133,6 +134,7 @@ def ltrim(tx: Tx, argv: list[bytes]) -> bytes:
         start = stop = length
     if start or stop < length:
         tx.log(encode(argv))
+        tx.changes += length - stop + start - 1
         value.drop_right(length - stop)
         value.drop_left(start)
     end_removal(tx, key, value, b"ltrim")

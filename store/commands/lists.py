@@ -81,6 +81,7 @@ def _push(tx: Tx, argv: list[bytes], left: bool, create: bool) -> bytes:
         require_bytes(argv)
         return ZERO
     tx.log(encode(argv))
+    tx.changes += len(argv) - 3
     if value is None:
         value = List()
         tx.db.replace(key, value)
@@ -199,6 +200,7 @@ def pop_items(tx: Tx, key: bytes, value: List, left: bool, count: int) -> bytes:
     """Take up to ``count`` (> 0) elements off an end, and log that; their array, the outermost first."""
     count = min(count, value.length)
     tx.log(encode((b"LPOP" if left else b"RPOP", key, b"%d" % count)))
+    tx.changes += count - 1
     if left:
         members = value.items(0, count)
         value.drop_left(count)

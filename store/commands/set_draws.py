@@ -158,11 +158,13 @@ def _pop_several(tx: Tx, argv: list[bytes]) -> bytes:
     if count >= n:
         reply = shown(value, tx.resp3)
         tx.log(encode((b"DEL", key)))
+        tx.changes += n - 1
         take_members(tx, key, value, value.members())
     else:
         members = _sample(value, count, tx.rng)
         reply = bulks(set_head(count, tx.resp3), members)
         tx.log(encode([b"SREM", key, *members]))
+        tx.changes += count - 1
         if (n - count) * _REMAKE <= count:
             gone = set(members)
             tx.db[key] = make({member: None for member in value.members() if member not in gone}, tx.limits)

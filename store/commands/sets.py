@@ -97,6 +97,7 @@ def _add(tx: Tx, argv: list[bytes]) -> int:
         if not fresh:
             return 0
     tx.log(encode(argv))
+    tx.changes += len(fresh) - 1
     put_members(tx, key, value, fresh)
     if tx.notifying:
         tx.notify_write(SET, b"sadd", key, value is None)
@@ -176,6 +177,7 @@ def srem(tx: Tx, argv: list[bytes]) -> bytes:
     if not members:
         return ZERO
     tx.log(encode([b"SREM", key, *members]))
+    tx.changes += len(members) - 1
     ended = take_members(tx, key, value, members)
     if tx.notifying:
         tx.notify(SET, b"srem", key)
@@ -212,6 +214,7 @@ def smove(tx: Tx, argv: list[bytes]) -> bytes:
         return ONE
     arrives = other is None or not other.has(member)
     tx.log(encode(argv if arrives else [b"SREM", source, member]))
+    tx.changes += arrives
     ended = take_members(tx, source, value, [member])
     if arrives:
         put_members(tx, target, other, {member: None})

@@ -257,6 +257,7 @@ def _store(tx: Tx, key: bytes, elements: list[bytes]) -> bytes:
     if old is not None:
         records.insert(0, encode((b"DEL", key)))
     tx.log_together(records)
+    tx.changes += len(elements) - 1
     if old is not None:
         dispose(tx, old)
     db.replace(key, aside.db.remove(key))

@@ -480,6 +480,7 @@ def xdel(tx: Tx, argv: list[bytes]) -> bytes:
         return ZERO
     tx.log(encode(argv))
     deleted = sum(map(stream.delete, ids))
+    tx.changes += deleted - 1
     if tx.notifying:
         tx.notify(STREAM, b"xdel", key)
     return integer(deleted)
@@ -512,6 +513,7 @@ def xtrim(tx: Tx, argv: list[bytes]) -> bytes:
     if not trim.nodes and not trim.entries:
         return ZERO
     tx.log(encode([b"XTRIM", key, *_trim_words(stream, rule, trim, -1, False)]))
+    tx.changes += trim.deleted - 1
     stream.trim(trim)
     if tx.notifying and trim.deleted:
         tx.notify(STREAM, b"xtrim", key)

@@ -448,6 +448,7 @@ def getset(tx: Tx, argv: list[bytes]) -> bytes:
 def _store_pairs(tx: Tx, argv: list[bytes]) -> None:
     """Log ``argv``, an MSET, and do it."""
     tx.log(encode(argv))
+    tx.changes += len(argv) // 2 - 1
     db = tx.db
     expires = db.expires
     append = db.order.append

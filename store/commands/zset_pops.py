@@ -46,6 +46,7 @@ def _take(
     size = len(value.scores)
     count = min(count, size)
     tx.log(encode(record))
+    tx.changes += count - 1
     members, scores = value.cut(0, count) if lowest else value.cut(size - count, size)
     if not lowest:
         members.reverse()

@@ -469,6 +469,7 @@ def _remove_range(tx: Tx, argv: list[bytes], value: ZSet, start: int, stop: int)
         return ZERO
     key = argv[1]
     tx.log(encode(argv))
+    tx.changes += stop - start - 1
     if stop - start == len(value.scores):
         dispose(tx, tx.db.remove(key))
     else:

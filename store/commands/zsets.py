@@ -234,6 +234,7 @@ def add_members(tx: Tx, argv: list[bytes], record: bytes) -> bytes:
         changes[member] = result
     if changes:
         tx.log(record)
+        tx.changes += added + updated - 1
         is_new = value is None
         if value is None:
             value = new_zset(tx, key)
@@ -350,6 +351,7 @@ def zrem(tx: Tx, argv: list[bytes]) -> bytes:
     if not members:
         return ZERO
     tx.log(encode([b"ZREM", key, *members]))
+    tx.changes += len(members) - 1
     for member in members:
         value.remove(member)
     if tx.notifying:

@@ -7,10 +7,12 @@ Beside it the CPU time that the server needed for a request, with all its thread
 children, from /proc/<pid>/stat: where the load generator is the limit, as without
 pipelining on a small machine, throughput says little and CPU time says it.
 
-    python tests/bench/bench.py [--rounds 5] [--seconds 1.0] [--default-set]
+    python tests/bench/bench.py [--rounds 5] [--seconds 1.0] [--default-set | --snapshots [--keys 1000000]]
 
 ``--default-set``: every test that redis-benchmark runs by default, without pipelines
 and in pipelines of 16, and the geometric means of the ratios.
+
+``--snapshots``: what a background save costs instead (``snapshots``).
 
 Exit status 0 whatever the figures, 2 if it cannot run.
 """
@@ -212,6 +214,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="A B rounds a case (default %(default)s)")
     parser.add_argument("--default-set", action="store_true", help="every test that redis-benchmark runs by default")
+    parser.add_argument("--snapshots", action="store_true", help="the cost of background saves")
+    parser.add_argument("--keys", type=int, default=1_000_000, help="keys of --snapshots (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a turn (default %(default)s)")
     options = parser.parse_args()
     for tool in ("redis-server", "redis-benchmark"):
@@ -225,7 +229,12 @@ def main() -> int:
             for name, command in (("perdure-server", ours_command), ("redis-server", ["redis-server"])):
                 servers.append(Server(name, command, Path(root)))
                 servers[-1].wait()
-            report(servers[0], servers[1], options)
+            if options.snapshots:
+                import snapshots
+
+                snapshots.report(servers, options.keys, options.rounds)
+            else:
+                report(servers[0], servers[1], options)
         except CannotRun as error:
             print(error, file=sys.stderr)
             return 2

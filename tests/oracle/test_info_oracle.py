@@ -19,7 +19,6 @@ LEFT_OUT = {
     "atomicvar_api": NOT_HERE,
     "gcc_version": "python_version says what runs",
     "lazyfreed_objects": "what is freed in the background is not counted",
-    "rdb_changes_since_last_save": "no RDB files are written, so nothing is due for one",
     "expired_stale_perc": "expiry goes by deadline and does not sample",
     "total_reads_processed": "the loop reads the sockets and does not tell how often",
     "total_writes_processed": "the loop writes the sockets and does not tell how often",

@@ -55,17 +55,6 @@ def test_the_fsync_policy_and_timestamps_change_while_the_log_runs(server: InPro
     assert server(b"CONFIG", b"SET", b"appendfsync", b"no") == OK, "without a log there is nobody to tell"
 
 
-@pytest.mark.parametrize("name, value", [(b"appendonly", b"no")])
-def test_what_needs_a_restart_is_refused_and_unchanged(server: InProcess, name: bytes, value: bytes) -> None:
-    before = server(b"CONFIG", b"GET", name)
-    reply = server(b"CONFIG", b"SET", b"hz", b"77", name, value)
-    assert reply.startswith(b"-ERR CONFIG SET failed (possibly related to argument '%b') - " % name)
-    assert b"restart" in reply
-    assert server(b"CONFIG", b"GET", name) == before
-    assert b"77" not in server(b"CONFIG", b"GET", b"hz")
-    assert server(b"CONFIG", b"SET", name, before.split(b"\r\n")[4]) == OK, "to what it is already"
-
-
 def test_databases_cannot_be_changed(server: InProcess) -> None:
     assert b"immutable" in server(b"CONFIG", b"SET", b"databases", b"4")
 
@@ -115,18 +104,6 @@ def test_shutdown_ends_the_server_and_answers_nothing(server: InProcess, words: 
     assert server(b"SHUTDOWN", *words.split()) == b""
     assert [status for _, status in server.stopped] == [0]
     assert server.client.state & CLOSING
-
-
-def test_shutdown_save_says_that_nothing_can_be_saved(server: InProcess) -> None:
-    assert server(b"SHUTDOWN", b"SAVE") == b"-" + errors.SHUTDOWN_SAVE + b"\r\n"
-    assert not server.stopped
-
-
-def test_shutdown_without_a_log_but_with_save_points_does_not_lose_data_in_silence(tmp_path: Path) -> None:
-    server = InProcess(tmp_path, appendonly="no", save="900 1")
-    assert server(b"SHUTDOWN") == b"-" + errors.SHUTDOWN_SAVE + b"\r\n"
-    assert server(b"SHUTDOWN", b"NOSAVE") == b""
-    server.close()
 
 
 # ---- DEBUG -----------------------------------------------------------------------------------

@@ -215,7 +215,6 @@ def test_dir_moves_the_base_of_what_follows(start, tmp_path):
 def test_warnings_name_what_has_no_effect(start):
     assert start().warnings() == []
     assert any("syslog" in line for line in start("--syslog-enabled", "yes").warnings())
-    assert any("'save'" in line for line in start("--save", "1", "1", "--appendonly", "no").warnings())
 
 
 @given(st.binary(max_size=200))

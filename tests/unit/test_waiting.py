@@ -59,6 +59,7 @@ class FakeServer:
     """What ``DurableWaits`` sees of a server: a log, an open batch, a loop whose turns the test gives, and answers."""
 
     def __init__(self) -> None:
+        self.rewriter = SimpleNamespace(starting=False)
         self.writer = SimpleNamespace(lsn=1000, durable_lsn=900)
         self.tx = SimpleNamespace(records=[b"x" * 50])
         self.jobs: list[Callable[[], object]] = []

@@ -97,7 +97,7 @@ def test_bytes_that_a_killed_run_could_not_fsync_are_written_once_more() -> None
     fs.sick["sync"] = errno.EIO
     clock.advance(2)
     writer.tick()
-    writer._executor.run_next()  # type: ignore[attr-defined]
+    writer.executor.run_next()  # type: ignore[attr-defined]
     assert writer.refusing is not None
     after = fs.kill()
     end = End(LOG_ID, writer.lsn, writer._chain, entries_of(after), 2)
