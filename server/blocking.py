@@ -193,8 +193,8 @@ class Waits:
     def serve(self) -> None:
         """Ask those who wait for keys that are ready; called between commands, at the time of the last one."""
         engine = self.engine
-        if engine.state & BUSY:
-            return  # in the middle of a script, behind which this is called again
+        if engine.state & BUSY or engine.pause.held:
+            return  # in the middle of a script, or of a migration, behind which this is called again
         tx = engine.tx
         client, need = tx.client, engine.need
         while self.ready:

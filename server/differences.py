@@ -21,11 +21,7 @@ GENERAL: tuple[str, ...] = (
     "Texts for people (HELP, summaries, LATENCY DOCTOR, LOLWUT) are our own.",
 )
 
-_NO_RDB = "needs RDB files, or their encoding of values"
-ABSENT: dict[str, str] = {
-    **dict.fromkeys(("MIGRATE",), _NO_RDB),
-    "MEMORY": "memory is not counted by key",
-}
+ABSENT: dict[str, str] = {}
 """Commands of stock 7.0 that are not in the table, and why."""
 
 _QUICK = (
@@ -55,6 +51,8 @@ COMMANDS: dict[str, str] = {
     "LATENCY|HISTOGRAM": "Of commands of constant time one in 16 is timed and stands for all, behind the first 100.",
     "LATENCY|LATEST": "`aof-fsync-everysec` is our own: an fsync for which nobody waits.",
     "LOLWUT": "VERSION is followed by columns and rows, whatever the version.",
+    "MIGRATE": "Others are served meanwhile; who may change a key that is under way waits. Inside MULTI and scripts "
+    "everybody waits, as in stock. A hash whose fields expire is taken by Redis 7.4 and later only.",
     "MODULE|LOAD": "No module can be loaded.",
     "MODULE|LOADEX": "No module can be loaded.",
     "OBJECT|ENCODING": "A whole number that INCRBYFLOAT left is an `int` at once, in stock only after a restart.",

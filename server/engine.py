@@ -170,6 +170,7 @@ class Engine:
         self.send_all: Callable[[list[tuple[Client, bytes]]], None] = self._send_all
         self._released = 0
         self.tick_scheduled = False
+        self.goes_on = False  # has the command that ran only begun?  Who goes on with it books what it takes
         self.in_command = False
         """Does a command now change the log's settings?"""
         self._dirty_in_flight: set[bytes] = set()
@@ -230,7 +231,7 @@ class Engine:
             return resp.error(text)
         if self.state & PAUSED:
             only_reads = bool(entry.flags & command.RUNS_LUA) and self.server.scripts.only_reads(entry, argv)
-            if self.pause.keeps_back(client, entry, only_reads=only_reads):
+            if self.pause.keeps_back(client, entry, argv, only_reads=only_reads):
                 return b""
         own_name = entry.name.partition(b"|")[0]
         if argv[0].upper() != own_name:
@@ -341,8 +342,9 @@ class Engine:
         if client is not None and client.wait is not None and client.state & BLOCKED:
             entry.nanoseconds += took
             client.wait.began(argv, took)  # the rest once it is answered
-        else:
+        elif not self.goes_on:
             self.timings.took(entry, argv, took)
+        self.goes_on = False
         if self.state & (TRACK_DIRTY | WATCHED | WAITED | TRACKED):
             if self.state & TRACK_DIRTY and not tracked and records:
                 # It began in here (CONFIG SET appendfsync): who read what is not known of what EXEC ran before.

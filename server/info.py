@@ -332,7 +332,7 @@ def _stats(server: Server) -> Fields:
         ("pubsubshard_channels", len(shard_channels)),
         ("latest_fork_usec", stats.latest_fork_us),
         ("total_forks", stats.total_forks),
-        ("migrate_cached_sockets", 0),
+        ("migrate_cached_sockets", len(server.migrations.pool)),
         *((name, 0) for name in zeros.split()),
         ("tracking_total_keys", len(tracker.table)),
         ("tracking_total_items", tracker.items),

@@ -41,6 +41,7 @@ from perdure.server.engine import Engine
 from perdure.server.latency import EXPIRE_CYCLE
 from perdure.server.log_gate import LogGate, NoLogWriter
 from perdure.server.logfile import Log as LogFile
+from perdure.server.migration import Migrations
 from perdure.server.options import BY_NAME
 from perdure.server.pubsub import listened_to
 from perdure.server.rewrite import Rewriter
@@ -121,6 +122,7 @@ class Server:
         self.durable_waits = DurableWaits(self)
         self.children = Children(loop, log, self.stats, self.engine.timings.sample)
         self.rewriter = Rewriter(self)
+        self.migrations = Migrations(self)
         self.acl = Acl(self)
         self.acl.subscriptions = listened_to
         self.saves = Saves(self)

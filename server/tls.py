@@ -9,7 +9,8 @@ Not everything that stock asks of OpenSSL can be asked through Python's ``ssl``:
 tls-ciphersuites                  where Python can choose them (3.15); ``lacks_ciphersuites``
 tls-session-cache-size, -timeout  OpenSSL's own
 tls-session-caching no            no tickets
-tls-client-…, tls-cluster, …      of clusters and replicas: stored
+tls-client-…, tls-cluster         for MIGRATE, which is all of a cluster that there is
+tls-replication                   of replicas: stored
 ================================  =================================================
 
 It must not know: sockets, connections.
@@ -63,30 +64,50 @@ def server_context(config: Config) -> ssl.SSLContext:
         raise TlsError(NO_CERTIFICATE)
     if not config["tls-key-file"]:
         raise TlsError(NO_KEY)
-    authority_file, authority_dir = config.path("tls-ca-cert-file"), config.path("tls-ca-cert-dir")
     needs_authority = config["tls-cluster"] or config["tls-replication"] or config["tls-auth-clients"] != "no"
-    if needs_authority and not (authority_file or authority_dir):
+    if needs_authority and not (config["tls-ca-cert-file"] or config["tls-ca-cert-dir"]):
         raise TlsError(NO_AUTHORITY)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _choose_protocols(context, config["tls-protocols"])
-    certificate, key = config.path("tls-cert-file"), config.path("tls-key-file")
-    password = os.fsencode(config["tls-key-file-pass"])
-    _try(
-        f"Failed to load certificate {certificate} with private key {key}",
-        # A password that is asked for by calling never makes OpenSSL ask at the terminal.
-        lambda: context.load_cert_chain(certificate, key, lambda: password),
-    )
-    if authority_file or authority_dir:
-        _try(
-            f"Failed to configure CA certificate(s) {authority_file or authority_dir}",
-            lambda: context.load_verify_locations(authority_file or None, authority_dir or None),
-        )
+    _prepare(context, config, "tls-")
     context.verify_mode = _VERIFY[config["tls-auth-clients"]]
     _choose_ciphers(context, config)
     if not config["tls-session-caching"]:
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
     return context
+
+
+def client_context(config: Config) -> ssl.SSLContext:
+    """The context for connections to other servers, whose certificate is verified, and whose name, as in stock, is not.
+
+    TlsError as above.
+    """
+    if not (config["tls-ca-cert-file"] or config["tls-ca-cert-dir"]):
+        raise TlsError(NO_AUTHORITY)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    _prepare(context, config, "tls-client-" if config["tls-client-cert-file"] else "tls-")
+    _choose_ciphers(context, config)
+    return context
+
+
+def _prepare(context: ssl.SSLContext, config: Config, prefix: str) -> None:
+    """Protocols, the certificate that the options beginning with ``prefix`` name, if they do, and authorities."""
+    _choose_protocols(context, config["tls-protocols"])
+    if config[f"{prefix}cert-file"]:
+        certificate, key = config.path(f"{prefix}cert-file"), config.path(f"{prefix}key-file")
+        password = os.fsencode(config[f"{prefix}key-file-pass"])
+        _try(
+            f"Failed to load certificate {certificate} with private key {key}",
+            # A password that is asked for by calling never makes OpenSSL ask at the terminal.
+            lambda: context.load_cert_chain(certificate, key, lambda: password),
+        )
+    authority_file, authority_dir = config.path("tls-ca-cert-file"), config.path("tls-ca-cert-dir")
+    if authority_file or authority_dir:
+        _try(
+            f"Failed to configure CA certificate(s) {authority_file or authority_dir}",
+            lambda: context.load_verify_locations(authority_file or None, authority_dir or None),
+        )
 
 
 def _choose_protocols(context: ssl.SSLContext, names: str) -> None:

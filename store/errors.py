@@ -424,15 +424,6 @@ def prefixes_overlap(prefix: bytes, other: bytes, is_new: bool) -> bytes:
     )  # fmt: skip
 
 
-# ---- DUMP and RESTORE ----------------------------------------------------------------
-
-BUSY_KEY = b"BUSYKEY Target key name already exists."
-INVALID_RESTORE_TTL = b"ERR Invalid TTL value, must be >= 0"
-INVALID_IDLETIME = b"ERR Invalid IDLETIME value, must be >= 0"
-INVALID_FREQ = b"ERR Invalid FREQ value, must be >= 0 and <= 255"
-BAD_DUMP_CHECKSUM = b"ERR DUMP payload version or checksum are wrong"
-BAD_DUMP_DATA = b"ERR Bad data format"
-
 # ---- server commands -----------------------------------------------------------------
 
 NO_SUCH_COMMAND = b"ERR Invalid command specified"

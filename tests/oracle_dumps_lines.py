@@ -6,9 +6,10 @@ from random import Random
 from typing import Any
 
 from oracle_harness import LOOSE, comparer
-from oracle_lines import Argv, Lines, generator
+from oracle_lines import APART, Argv, Lines, generator
 
-import perdure.server.commands.dumping  # noqa: F401 - the commands
+import perdure.server.commands.dumping
+import perdure.server.commands.migrating  # noqa: F401 - the commands
 from perdure.snapshot.rdb import payload as payloads
 from perdure.snapshot.rdb.encoder import Encoder
 from perdure.snapshot.rdb.errors import RdbError
@@ -97,3 +98,16 @@ def restore_arguments(lines: Lines) -> Argv:
     ]
     rng.shuffle(options)
     return [lines.key(), ttl, payload(lines), *(word for option in options for word in option)]
+
+
+@generator("MIGRATE")
+def _migrate(lines: Lines) -> Argv:
+    """To where nobody listens."""
+    many = lines.rng.random() < 0.3
+    line = [b"127.0.0.1", b"0", b"" if many else lines.key(), lines.small(), lines.integer()]
+    line += lines.maybe(0.2, "COPY", "REPLACE") + lines.maybe(0.05, "AUTH", "BAD")
+    return line + ([b"KEYS", *lines.keys()] if many else [])
+
+
+APART.add(b"MIGRATE")
+"""It needs a server."""

@@ -285,3 +285,32 @@ VALKEY_HASH = (
     length(2) + text(b"a") + text(b"1") + _ms(FUTURE_MS) + text(b"b") + text(b"2") + _ms(-1),
     ({b"a": b"1", b"b": b"2"}, {b"a": FUTURE_MS}),
 )
+
+SMALL_BYTES = 600
+"""A form with a longer value is in none of the small files."""
+
+
+def small_files() -> dict[str, bytes]:
+    """Files of every type and opcode, by what is in them."""
+    small = [form for form in FORMS if len(form[2]) < SMALL_BYTES]
+    by_type: dict[int, list[bytes]] = {}
+    for n, (_, code, value, _) in enumerate(small):
+        by_type.setdefault(code, []).append(key(code, b"k%d" % n, value))
+    out = {f"type {code}": file(*keys[:3], version=9 if code % 2 else 4) for code, keys in by_type.items()}
+    for generation, code in ((1, 15), (2, 19), (3, 21)):
+        out[f"type {code}"] = file(key(code, b"s", stream(generation)), version=4)
+    out["valkey"] = file(key(22, b"h", VALKEY_HASH[0]), version=80, valkey=True)
+    out["opcodes"] = file(
+        b"\xfa" + text(b"a") + text(b"b"), b"\xf5" + text(b"code"), b"\xfe\3", b"\xfb\2\1", b"\xf4\1\2\3",
+        b"\xf6" + text(b"n") + text(b"LUA") + b"\0" + text(b"c"), b"\xf3" + text(b"job") + b"\1\2\3",
+        b"\xfc" + struct.pack("<q", FUTURE_MS) + b"\xf8\5" + key(0, b"x", text(b"1")),
+        b"\xfd" + struct.pack("<i", 2_000_000_000) + b"\xf9\5" + key(0, b"y", lzf_repeated(b"z", 100)),
+    )  # fmt: skip
+    out["modules"] = file(
+        b"\xf7" + length(MODULE_ID) + b"\2\1" + MODULE_DATA, key(7, b"m", length(MODULE_ID) + MODULE_DATA), version=4
+    )
+    out["own facts"] = file(
+        b"\xfa" + text(b"perdure-field-deadlines") + text(struct.pack("<q", FUTURE_MS) + text(b"f")),
+        key(4, b"h", b"\2" + text(b"f") + text(b"1") + text(b"g") + text(b"2")),
+    )
+    return out

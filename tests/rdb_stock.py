@@ -11,10 +11,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from oracle_harness import Oracle, plain
+from oracle_harness import Oracle, assert_same_state, oracle_state, plain
 
 from perdure.snapshot.keyspace import Loader, dump
-from perdure.snapshot.rdb.events import Event
+from perdure.snapshot.rdb.events import Entry, Event
 from perdure.snapshot.rdb.reader import Reader
 from perdure.snapshot.rdb.source import source_of
 from perdure.snapshot.rdb.writer import Writer
@@ -90,3 +90,28 @@ def encodings(keyspace: Keyspace) -> dict[bytes, bytes]:
     """The encoding of each key of database 0."""
     limits = dict(value_types.DEFAULT_LIMITS)
     return {key: value_types.of(value).encoding(value, limits) for key, value in keyspace.databases[0].items()}
+
+
+def state_of(keyspace: Keyspace) -> dict[int, dict[bytes, Any]]:
+    """``contents`` by the numbers of databases that are not empty, as ``oracle_state`` has it."""
+    return {index: db for index, db in enumerate(contents(keyspace)) if db}
+
+
+def check_against_stock(stock: Oracle, data: bytes) -> bytes:
+    """Both read a file: the same keyspace, the same encodings; ours writes it again and stock has the same digest.
+
+    Returns the digest.
+    """
+    stock_loads(stock, data)
+    theirs, summed = oracle_state(stock), digest(stock)
+    keyspace = loaded(data, int(time.time() * 1000)).keyspace
+    assert_same_state(theirs, state_of(keyspace), tolerance_ms=0)
+    named = {name: plain(stock(b"OBJECT", b"ENCODING", name)) for name in theirs.get(0, {})}
+    # Stock says embstr of a short number that it has just loaded, as well.
+    assert encodings(keyspace) == {name: named[name] for name in named}
+    again = file_of(keyspace)
+    codes = {(e.db, e.key): e.code for e in events_of(stock_saves(stock)) if isinstance(e, Entry)}
+    assert {(e.db, e.key): e.code for e in events_of(again) if isinstance(e, Entry)} == codes
+    stock_loads(stock, again)
+    assert digest(stock) == summed
+    return summed

@@ -17,16 +17,15 @@ from perdure.snapshot.rdb.errors import RdbError
 from perdure.snapshot.store_values import ENCODERS, MAKERS, is_empty, shown_fields
 from perdure.store.command import ASKING, DENYOOM, READONLY, WRITE, KeySpec, command
 from perdure.store.commands.keys import dispose
-from perdure.store.errors import (
+from perdure.store.dump_errors import (
     BAD_DUMP_CHECKSUM,
     BAD_DUMP_DATA,
     BUSY_KEY,
     INVALID_FREQ,
     INVALID_IDLETIME,
     INVALID_RESTORE_TTL,
-    SYNTAX,
-    CommandError,
 )
+from perdure.store.errors import SYNTAX, CommandError
 from perdure.store.events import GENERIC
 from perdure.store.hash_value import ExpiringHash, Hash
 from perdure.store.numbers import parse_integer
@@ -39,7 +38,7 @@ _FIELDS_A_LINE = 64
 
 
 def payload_of(tx: Tx, value: Any) -> bytes:
-    """A value's payload."""
+    """A value as DUMP gives it."""
     compress = tx.server.config["rdbcompression"] if isinstance(tx, ServerTx) else True
     if value.__class__ is ExpiringHash:
         fields = shown_fields(value)

@@ -30,8 +30,9 @@ from perdure.wal.damage import LogDamaged, RdbBaseUnsupported
 from perdure.wal.executor import InlineExecutor, ManualExecutor
 from perdure.wal.simulated import MUTATING, Call, Fault, SimulatedFilesystem
 
-WAITING_NOT = sorted(entry.name for entry in every_command() if entry.flags & WRITE and not entry.flags & BLOCKING)
 WRITES = sorted(entry.name for entry in every_command() if entry.flags & WRITE)
+WAITING = {b"MIGRATE", *(entry.name for entry in every_command() if entry.flags & BLOCKING)}
+WAITING_NOT = [name for name in WRITES if name not in WAITING]
 
 
 class House:

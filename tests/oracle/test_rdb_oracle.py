@@ -1,28 +1,32 @@
 """RDB files beside stock: what it holds of them, and any keyspace through both and back.
-
-``PERDURE_CORPUS`` names a folder with a collection of old files (``rdb/*.rdb``, versions 2 to 9,
-of the redis-rdb-tools project); without it the tests of these are skipped.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import oracle_generators
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle_harness import LOOSE, Oracle, Ours, assert_same_state, oracle_state, plain
+from oracle_harness import LOOSE, Oracle, Ours, plain
 from oracle_lines import Lines
 from rdb_forms import FORMS, FUTURE_MS, MODULE_DATA, MODULE_ID, file, key, length, stream, text
-from rdb_stock import contents, digest, encodings, events_of, file_of, keyspace_of, loaded, stock_loads, stock_saves
+from rdb_stock import (
+    check_against_stock,
+    contents,
+    digest,
+    events_of,
+    file_of,
+    keyspace_of,
+    loaded,
+    stock_loads,
+    stock_saves,
+)
 
 from perdure.snapshot.keyspace import put
-from perdure.snapshot.rdb.events import Entry, Function
+from perdure.snapshot.rdb.events import Function
 from perdure.snapshot.store_values import MAKERS
 from perdure.store import value_types
 from perdure.store.database import Keyspace
@@ -36,49 +40,8 @@ FILLING = sorted({
     for name in names
     if name not in (b"HPEXPIREAT", b"FUNCTION|LOAD")
 })  # fmt: skip
-CORPUS = os.environ.get("PERDURE_CORPUS", "")
-FILES = sorted(Path(CORPUS, "rdb").glob("*.rdb")) if CORPUS else []
-WITH_MODULES = {"redis_40_with_module.rdb", "redis_60_with_module_aux.rdb"}
 STOCK_TYPES = [form for form in FORMS if form[1] <= 18 and form[3] != []]
 """Those that stock 7.0 reads."""
-
-
-def state_of(keyspace: Keyspace) -> dict[int, dict[bytes, Any]]:
-    return {index: db for index, db in enumerate(contents(keyspace)) if db}
-
-
-def check_against_stock(stock: Oracle, data: bytes) -> None:
-    """Both read a file: the same keyspace, the same encodings; ours writes it again and stock has the same digest."""
-    stock_loads(stock, data)
-    theirs, summed = oracle_state(stock), digest(stock)
-    keyspace = loaded(data, int(time.time() * 1000)).keyspace
-    assert_same_state(theirs, state_of(keyspace), tolerance_ms=0)
-    named = {name: plain(stock(b"OBJECT", b"ENCODING", name)) for name in theirs.get(0, {})}
-    # Stock says embstr of a short number that it has just loaded, as well.
-    assert encodings(keyspace) == {name: named[name] for name in named}
-    again = file_of(keyspace)
-    codes = {(e.db, e.key): e.code for e in events_of(stock_saves(stock)) if isinstance(e, Entry)}
-    assert {(e.db, e.key): e.code for e in events_of(again) if isinstance(e, Entry)} == codes
-    stock_loads(stock, again)
-    assert digest(stock) == summed
-
-
-@pytest.mark.skipif(not FILES, reason="PERDURE_CORPUS names no folder with rdb/*.rdb")
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_an_old_file_is_what_stock_makes_of_it(stock: Oracle, path: Path) -> None:
-    data = path.read_bytes()
-    if path.name in WITH_MODULES:
-        # Stock ends at once without the module.
-        found = loaded(data)
-        assert found.modules == 1 and found.keys == len(contents(found.keyspace)[0])
-        stock_loads(stock, file_of(found.keyspace))
-        assert_same_state(oracle_state(stock), state_of(found.keyspace), tolerance_ms=0)
-    else:
-        check_against_stock(stock, data)
-
-
-def test_a_corpus_that_is_named_is_whole() -> None:
-    assert not CORPUS or len(FILES) == 28
 
 
 def test_every_old_encoding_is_what_stock_makes_of_it(stock: Oracle) -> None:

@@ -316,3 +316,26 @@ def test_a_start_without_usable_certificates_is_refused(tmp_path: Path, authorit
             status, log = server.refused()
             assert (status, reason in log) == (1, True), log
     assert not list((tmp_path / "data").iterdir()), "nothing was touched"
+
+
+def test_keys_move_over_tls(both: Both, authority: Authority) -> None:
+    """MIGRATE with tls-cluster: both ways, within a transaction, and to who does not speak TLS."""
+    found = []
+    for source, target in (both, both[::-1]):
+        serve_tls(source, authority, "tls-cluster", "yes")
+        port = serve_tls(target, authority)
+        with source.client() as mine, target.client() as theirs:
+            mine.set("k", "v" * 300_000)
+            mine.set("l", "v")
+            replies = [mine.execute_command("MIGRATE", "127.0.0.1", port, "k", 0, 20000)]
+            with mine.pipeline() as pipe:
+                replies += pipe.execute_command("MIGRATE", "127.0.0.1", port, "l", 0, 20000).execute()
+            assert theirs.get("k") == b"v" * 300_000 and theirs.get("l") == b"v" and not mine.exists("k", "l")
+            mine.set("k", "v")
+            with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(redis.ResponseError) as refused:
+                mine.execute_command("MIGRATE", "127.0.0.1", silent.getsockname()[1], "k", 0, 100)
+            found.append((replies, str(refused.value)))
+            theirs.flushall()
+            mine.flushall()
+        assert config_set(source, "tls-cluster", "no", "tls-port", "0") == "OK"
+    assert found[0] == found[1]
