@@ -9,7 +9,7 @@ ARGS :=
 
 BIN := $(VENV)/bin
 FOLDERS := store wal snapshot server tools
-COMPILED := server/native.pyx server/heap.pyx
+COMPILED := server/native.pyx server/heap.pyx store/shortcuts.pyx store/slots.pxi
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help

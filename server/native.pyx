@@ -12,8 +12,8 @@ for more (``wait_for_more``): it makes groups of requests, as it makes groups of
 
 What runs here.  A request is run here if it is an array of bulk strings in its
 canonical form, or a line of plain words, and its command is in ``engine.hot`` and no
-gate of it is closed; PING, and GET and SET of plain keys, even without a call into
-Python.  Everything else is handed to the ``Connection``, byte for byte from where
+gate of it is closed, the most frequent ones by a compiled shortcut (``store.shortcuts``);
+PING, and GET and SET of plain keys, even without a call.  Everything else is handed to the ``Connection``, byte for byte from where
 the first such request begins: it is the one place that knows the protocol's odd
 corners, held answers and back-pressure, and it does all of this alone where this
 module is not built.  So this module may only do what ``Connection`` would have done,
@@ -30,7 +30,6 @@ It must not know: what commands do (but for GET and SET on a plain table), the l
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Contains, PyDict_SetItem, PyDict_Size
 from cpython.list cimport PyList_New, PyList_SET_ITEM
-from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
@@ -42,8 +41,6 @@ from collections import deque
 from contextlib import suppress
 from socket import SHUT_RDWR
 
-from types import MemberDescriptorType
-
 from perdure.server import connection as connections
 from perdure.server import failures
 from perdure.server.client import CLOSING, TRACK_DIRTY, Client
@@ -51,22 +48,15 @@ from perdure.server.connection import Connection
 from perdure.server.tx import ServerTx
 from perdure.store.database import Database
 from perdure.store.errors import CommandError
+from perdure.store.shortcuts import SHORTCUTS
 from perdure.store.tx import Tx
+
+include "../store/slots.pxi"
 
 cdef extern from "Python.h":
     PyObject* PyDict_GetItemWithError(object table, object key) except? NULL
     int _PyBytes_Resize(PyObject** text, Py_ssize_t size) except -1
     PyObject* PyBytes_FromStringAndSize_raw "PyBytes_FromStringAndSize"(const char* text, Py_ssize_t size)
-
-    ctypedef struct PyMemberDef:
-        Py_ssize_t offset
-        int flags
-        int type
-    ctypedef struct PyMemberDescrObject:
-        PyMemberDef* d_member
-
-cdef extern from "structmember.h":
-    int T_OBJECT_EX
 
 cdef extern from "time.h" nogil:
     cdef struct timespec:
@@ -126,31 +116,6 @@ cdef bytes OK = b"+OK\r\n"
 cdef bytes PONG = b"+PONG\r\n"
 
 
-cdef Py_ssize_t place_of(kind, name) except -1:
-    """Where in an object of a class its slot ``name`` stands: what the interpreter looks up at every access."""
-    descriptor = kind.__dict__[name]
-    if type(descriptor) is not MemberDescriptorType:
-        raise TypeError(f"{kind.__name__}.{name} is no slot")
-    cdef PyMemberDef* member = (<PyMemberDescrObject*>descriptor).d_member
-    if member.type != T_OBJECT_EX or member.flags:
-        raise TypeError(f"{kind.__name__}.{name} is no plain slot")
-    return member.offset
-
-
-cdef inline object slot(object owner, Py_ssize_t place):
-    """The value of a slot.  Every slot read here is set when its object is made and never deleted."""
-    return <object>(<PyObject**>(<char*><PyObject*>owner + place))[0]
-
-
-cdef inline void set_slot(object owner, Py_ssize_t place, object value) noexcept:
-    """Set a slot."""
-    cdef PyObject** cell = <PyObject**>(<char*><PyObject*>owner + place)
-    cdef PyObject* old = cell[0]
-    Py_INCREF(value)
-    cell[0] = <PyObject*>value
-    Py_DECREF(<object>old)
-
-
 cdef Py_ssize_t CLIENT_STATE = place_of(Client, "state")
 cdef Py_ssize_t CLIENT_HELD = place_of(Client, "held")
 cdef Py_ssize_t CLIENT_CONNECTION = place_of(Client, "connection")
@@ -187,7 +152,8 @@ cdef class HotCommand:
 
     def __init__(self, found):
         self.found = found
-        self.handler, least, most, gate, self.entry, quick = found
+        handler, least, most, gate, self.entry, quick = found
+        self.handler = SHORTCUTS.get(handler, handler)
         self.durations = self.entry.durations
         self.least = least
         self.most = most

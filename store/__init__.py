@@ -17,6 +17,7 @@ nothing (LOG-FIRST, REFUSE-WHOLE).
 ``deadlines``      which keys may be due when
 ``key_order``      random members and cursors over a table that changes
 ``events``         classes of keyspace events
+``shortcuts``      compiled shortcuts of the commands that are called most, if they are built
 ``blocking``       what blocking commands share
 ``value_types``    what a data type tells the rest of the house about itself
 ``replay``         commands of the log, run again at recovery
