@@ -252,6 +252,7 @@ def mset(tx, list argv):
     for index in range(1, count):
         to = put_bulk(to, <bytes>PyList_GET_ITEM(argv, index))
     log(tx, record)
+    tx.changes += count // 2 - 1
     for index in range(1, count, 2):
         key = <object>PyList_GET_ITEM(argv, index)
         before = PyDict_Size(db)

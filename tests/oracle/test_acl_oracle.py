@@ -299,9 +299,8 @@ def read_back(line: bytes) -> User:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_random_rules_make_the_same_user_on_both(theirs: Oracle, ours: InProcess, seed: int) -> None:
-    """As stock describes it, and as we do, which is the same if both have the same commands."""
+    """As stock describes it, and as we do; the words may differ, as we have commands that stock has not."""
     chance = Random(seed)
-    complete = set(plain(theirs(b"COMMAND", b"LIST"))) <= set(map(str.encode, COMMANDS))
     for _ in range(150):
         rules = [random_rule(chance).encode() for _ in range(chance.randint(1, 5))]
         reply = ours(b"ACL", b"SETUSER", b"u", *rules)
@@ -312,8 +311,6 @@ def test_random_rules_make_the_same_user_on_both(theirs: Oracle, ours: InProcess
         user = ours.server.acl.users[b"u"]
         assert rights(read_back(mine)) == rights(user), mine
         assert rights(read_back(its)) == rights(user), its
-        if complete:
-            assert sorted(mine.split()) == sorted(its.split())
 
 
 def keys_are_doubtful(line: list[bytes]) -> bool:

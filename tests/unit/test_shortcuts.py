@@ -55,8 +55,8 @@ class Side:
         tx, db = self.tx, self.tx.db
         values = {key: (value.__class__, value_types.of(value).plain(value)) for key, value in dict.items(db)}
         encodings = {key: value_types.of(value).encoding(value, tx.limits) for key, value in dict.items(db)}
-        return (values, encodings, db.expires, db.order.entries, db.order.gone, tx.records, tx.room, tx.events,
-                tx.lookups, tx.misses, db.uses and db.uses.numbers)  # fmt: skip
+        return (values, encodings, db.expires, db.order.entries, db.order.gone, tx.records, tx.room, tx.changes,
+                tx.events, tx.lookups, tx.misses, db.uses and db.uses.numbers)  # fmt: skip
 
 
 class Lines:

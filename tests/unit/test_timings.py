@@ -203,7 +203,8 @@ def test_a_slow_command_is_seen_alone_and_in_a_pipeline(process: PerdureServer) 
             pipe.get("nosuch")
         pipe.sort("big", alpha=True, start=0, num=2).get("nosuch").execute()
         client.get("large")
-        entries = client.slowlog_get(10)
+        # A busy machine may take the processor away from any of the others.
+        entries = [entry for entry in client.slowlog_get(30) if entry["command"] != b"GET nosuch"]
         found = [entry["command"] for entry in entries]
         assert found == [b"GET large", b"SORT big LIMIT 0 2 ALPHA", b"SORT big LIMIT 0 1 ALPHA"]
         assert all(entry["duration"] >= 1000 and entry["client_name"] == b"joe" for entry in entries)

@@ -54,7 +54,7 @@ class House:
     """An engine with clients, without sockets, and with a clock that stands still."""
 
     def __init__(self, tmp_path: Path) -> None:
-        loop: Any = SimpleNamespace(call_soon=lambda job: None)
+        loop: Any = SimpleNamespace(call_soon=lambda job: None, call_later=lambda delay_s, job: None)
         self.server = Server(Config(str(tmp_path)), Log(str(tmp_path / "log")), loop, Random(1))
         self.writer = Writer()
         self.server.start_log(self.writer)
