@@ -21,3 +21,8 @@ FILLING: dict[str, list[bytes]] = {
     "hyperloglog": [b"PFADD"],
     "scripting": [b"FUNCTION|LOAD", b"SET"],
 }
+
+IN_A_DUMP = sorted({
+    name for names in FILLING.values() for name in names if name not in (b"HPEXPIREAT", b"FUNCTION|LOAD")
+})  # fmt: skip
+"""Those that make a value which DUMP and RDB files of stock 7.0 hold."""

@@ -196,43 +196,6 @@ def judge(fs: SimulatedFilesystem, promise: Promise, floor: int) -> tuple[int, i
     return index, lsn
 
 
-def judge_with_start(fs: SimulatedFilesystem, promise: Promise, floor: int) -> None:
-    """As ``judge``, and a start on that disk goes through and loses nothing of it, not even at a power loss."""
-    index, lsn = judge(fs, promise, floor)
-    clock = StandingClock()
-    life = Life(fs, promise.copy(), InlineExecutor(), clock)
-    life.start()
-    assert judge(fs.kill(), promise, index) == (index, lsn)
-    for state in fs.legal_states(3):
-        assert judge(state, promise, index) == (index, lsn)
-
-
-class Crashes:
-    """Every distinct disk on which recovery was judged; ``count`` of them."""
-
-    def __init__(self) -> None:
-        self._seen: set[int] = set()
-
-    @property
-    def count(self) -> int:
-        return len(self._seen)
-
-    def judge_all(self, fs: SimulatedFilesystem, promise: Promise, limit: int) -> None:
-        """The process is killed, or the power fails, at this moment: a kill, and up to ``limit`` legal states."""
-        self._judge(fs.kill(), promise, promise.kill_floor)
-        for state in fs.legal_states(limit):
-            self._judge(state, promise, promise.power_floor)
-
-    def _judge(self, fs: SimulatedFilesystem, promise: Promise, floor: int) -> None:
-        mark = hash((*fs.files().items(), promise.number, floor))
-        if mark not in self._seen:
-            self._seen.add(mark)
-            if self.count % 6:
-                judge(fs, promise, floor)
-            else:
-                judge_with_start(fs, promise, floor)
-
-
 # ---- a process ----------------------------------------------------------------------------------
 
 

@@ -16,7 +16,8 @@ from hiredis import ReplyError
 from log_bench import StandingClock
 from oracle_generators import FILLING
 from oracle_lines import GENERATORS, Lines
-from server_model import Crashes, FakeClient, Life, Promise, load, plain, requests, time_of
+from server_crashes import Crashes
+from server_model import FakeClient, Life, Promise, load, plain, requests, time_of
 
 from perdure.server import connection
 from perdure.server.touched import commands_of

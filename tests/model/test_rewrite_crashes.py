@@ -14,8 +14,8 @@ from itertools import pairwise
 import pytest
 from log_bench import StandingClock
 from rewrite_model import MANIFEST, RewritingLife, assert_tidy, filled, names_of, new_life
+from server_crashes import Crashes, crash_on, noted
 from server_model import (
-    Crashes,
     Life,
     Promise,
     judge,
@@ -137,14 +137,7 @@ def lives(seed: int, crashes: Crashes) -> int:
             adopted += life.server.rewriter.base_bytes > 0
         fs.on_call, fs.sick, fs.capacity = None, {}, None
         crashes.judge_all(fs, promise, STATES)
-        killed = rng.random() < 0.4
-        after = fs.kill() if killed else fs.crash(rng)
-        index, lsn = judge(after, promise, promise.kill_floor if killed else promise.power_floor)
-        promise = promise.copy()
-        promise.cut(index, lsn)
-        promise.kill_floor = index
-        promise.power_floor = promise.power_floor if killed else index
-        fs = after
+        fs, promise = crash_on(fs, promise, rng)
     return adopted
 
 
@@ -152,11 +145,8 @@ def lives(seed: int, crashes: Crashes) -> int:
 def test_random_lives_with_rewrites_keep_every_answered_command(chunk: int) -> None:
     crashes, adopted = Crashes(), 0
     for seed in range(chunk * 100_000, chunk * 100_000 + SEEDS):
-        try:
+        with noted(f"lives({seed}, Crashes()) replays it"):
             adopted += lives(seed, crashes)
-        except BaseException as failure:
-            failure.add_note(f"lives({seed}, Crashes()) replays it")
-            raise
     assert crashes.count > 50
     assert adopted > SEEDS // 2
 

@@ -21,18 +21,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from log_bench import StandingClock
-from server_model import (
-    ILLNESSES,
-    Crashes,
-    Life,
-    Promise,
-    judge,
-    random_executor,
-    random_step,
-    requests,
-    slow_syncs,
-    time_of,
-)
+from server_crashes import Crashes, crash_on, noted
+from server_model import ILLNESSES, Life, Promise, random_executor, random_step, requests, slow_syncs, time_of
 
 from perdure.wal.executor import InlineExecutor, ManualExecutor
 from perdure.wal.simulated import MUTATING, Call, Fault, SimulatedCrash, SimulatedFilesystem, When
@@ -43,18 +33,6 @@ STATES = {"1": 12, "full": 60}.get(SWEEP, 8)
 POLICIES = ("always", "everysec", "no")
 LEAST_A_CHUNK = 300
 """Distinct crashes of each of the eight chunks: 2,400 in all, and the machine's."""
-
-
-def crash_on(fs: SimulatedFilesystem, promise: Promise, rng: random.Random) -> tuple[SimulatedFilesystem, Promise]:
-    """The next process finds one of the disks that a crash may leave, and is judged by what holds there."""
-    killed = rng.random() < 0.4
-    after = fs.kill() if killed else fs.crash(rng)
-    index, lsn = judge(after, promise, promise.kill_floor if killed else promise.power_floor)
-    there = promise.copy()
-    there.cut(index, lsn)
-    there.kill_floor = index
-    there.power_floor = promise.power_floor if killed else index
-    return after, there
 
 
 def lives(seed: int, crashes: Crashes, count: int = 4) -> None:
@@ -98,11 +76,8 @@ def lives(seed: int, crashes: Crashes, count: int = 4) -> None:
 def test_random_lives_with_crashes_keep_every_answered_command(chunk: int) -> None:
     crashes = Crashes()
     for seed in range(chunk * 100_000, chunk * 100_000 + SEEDS):
-        try:
+        with noted(f"lives({seed}, Crashes()) replays it"):
             lives(seed, crashes)
-        except BaseException as failure:
-            failure.add_note(f"lives({seed}, Crashes()) replays it")
-            raise
     assert crashes.count >= LEAST_A_CHUNK
 
 

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import oracle_generators
 import pytest
 from oracle_dumps_lines import BAD_DATA, BAD_SUM, DUMPS_GROUP, GOOD, plain_of_payload
+from oracle_generators import IN_A_DUMP
 from oracle_harness import (
     Argv,
     Oracle,
@@ -31,14 +31,8 @@ from perdure.store.hash_value import ExpiringHash
 
 pytestmark = pytest.mark.oracle
 
-FILLING = sorted({
-    name
-    for names in oracle_generators.FILLING.values()
-    for name in names
-    if name not in (b"HPEXPIREAT", b"FUNCTION|LOAD")
-})  # fmt: skip
 LOOKING = [b"TYPE", b"OBJECT|ENCODING", b"PTTL", b"HGETALL", b"LRANGE", b"SMEMBERS", b"ZRANGE", b"XRANGE", b"GET"]
-MIX = DUMPS_GROUP * 4 + FILLING + LOOKING
+MIX = DUMPS_GROUP * 4 + IN_A_DUMP + LOOKING
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -157,7 +151,7 @@ def test_large_forms_have_the_type_and_the_length_of_stocks(stock: Oracle) -> No
 def test_values_move_between_stock_and_ours_and_back(stock: Oracle, seed: int) -> None:
     stock.reset()
     ours, there = Ours(), Ours()
-    ours.run(Lines(300 + seed).many(700, FILLING))
+    ours.run(Lines(300 + seed).many(700, IN_A_DUMP))
     for db in ours.keyspace.databases:
         for key in db:
             payload = plain(ours(b"DUMP", key))

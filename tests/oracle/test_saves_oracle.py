@@ -182,10 +182,7 @@ def test_a_child_that_is_killed_is_a_failure_that_leaves_nothing_behind(tmp_path
     with PerdureServer(tmp_path / "ours", *OPTIONS, "--rdb-key-save-delay", "10000000", "--save", "3600 1") as server:
         server.start()
         with server.client() as client:
-            client.mset({f"k{n}": "v" for n in range(100)})
-            client.execute_command("BGSAVE")
-            child = children_of(server)[0]
-            until(lambda: (server.directory / f"temp-{child}.rdb").exists())
+            child = begun_save(server, client)
             os.kill(child, signal.SIGKILL)
             until(lambda: not persistence(server)["rdb_bgsave_in_progress"])
             facts = persistence(server)
@@ -205,14 +202,20 @@ def children_of(server: ServerProcess) -> list[int]:
     return [int(pid) for pid in found.read_text().split()]
 
 
+def begun_save(server: ServerProcess, client: redis.Redis) -> int:
+    """The child that saves 100 keys, slowly, and has begun to."""
+    client.mset({f"k{n}": "v" for n in range(100)})
+    client.execute_command("BGSAVE")
+    child = children_of(server)[0]
+    until(lambda: (server.directory / f"temp-{child}.rdb").exists())
+    return child
+
+
 def test_a_server_that_is_killed_in_a_save_starts_again_at_once_and_its_child_is_gone(tmp_path: Path) -> None:
     with PerdureServer(tmp_path / "ours", "--rdb-key-save-delay", "10000000") as server:
         server.start()
         with server.client() as client:
-            client.mset({f"k{n}": "v" for n in range(100)})
-            client.execute_command("BGSAVE")
-            child = children_of(server)[0]
-            until(lambda: (server.directory / f"temp-{child}.rdb").exists())
+            child = begun_save(server, client)
         server.kill9()
         server.start()
         with server.client() as client:
