@@ -20,14 +20,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perdure.server.log_gate import NoLogWriter
-from perdure.wal.compaction import Adopted, Adoption, Finished, Mark, adopt_base, as_history, clean, starting_name
+from perdure.wal.atomic import remove_quietly
+from perdure.wal.compaction import Adopted, Adoption, Finished, Mark, adopt_base, as_history, clean
 from perdure.wal.damage import LogDamaged
 from perdure.wal.executor import Executor, SystemClock, ThreadExecutor
 from perdure.wal.format import NO_CHAIN
 from perdure.wal.jobs import as_os_error
-from perdure.wal.manifest import Entry, manifest_name
+from perdure.wal.manifest import Entry, manifest_name, starting_name
 from perdure.wal.recovery import LogEnd
-from perdure.wal.rotation import Place, remove_quietly, switch
+from perdure.wal.rotation import Place, switch
 from perdure.wal.survey import Survey, survey
 from perdure.wal.writer import LogWriter
 

@@ -27,14 +27,14 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from perdure.server.snapshots import Snapshot, load_file
+from perdure.server.snapshots import Snapshot, load_file, memory_used
 from perdure.snapshot.files import SYNC_BYTES, write_file
 from perdure.snapshot.keyspace import Loader
 from perdure.snapshot.rdb.errors import RdbError
 from perdure.store.errors import CommandError
-from perdure.wal.atomic import TEMP_PREFIX
+from perdure.wal.atomic import temp_name
 from perdure.wal.filesystem import Filesystem
-from perdure.wal.manifest import Entry, manifest_name, render_stock
+from perdure.wal.manifest import TEMP_BASE_PREFIX, Entry, base_name, manifest_name, render_stock, starting_name
 from perdure.wal.recovery import BaseRead, Recovery, read_log
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def restore(server: Server, fs: Filesystem) -> Loader:
         if progress.abandoned:
             raise SnapshotRefused("told to end while loading")
         progress.loaded_bytes, progress.commands = offset, loader.keys
-        used = loader.facts.get(b"used-mem", b"")
-        progress.used_memory = int(used) if used.isdigit() else 0
+        progress.used_memory = memory_used(loader.facts)
         now = time.time()
         if now - reported >= REPORT_EVERY_S:
             reported = now
@@ -103,13 +102,13 @@ def begin_log(server: Server, fs: Filesystem, place: LogPlace, recovery: Recover
     """Make memory the BASE of a new log, where there is none; what recovery would say of it.  OSError, and none is."""
     seq = recovery.end.next_seq
     snapshot = Snapshot(server, aof_base=True)
-    base = Entry(f"{place.basename}.{seq}.base.rdb", seq, "b")
+    base = Entry(base_name(place.basename, seq, rdb=True), seq, "b")
     manifest = render_stock((base,))
-    starting = f"{TEMP_PREFIX}{place.basename}.starting"
+    starting = starting_name(place.basename)
     fs.make_directory(place.directory)
     fs.sync_directory(place.data_directory)
-    write_file(fs, place.directory, f"{TEMP_PREFIX}{starting}", starting, lambda sink: sink(manifest), SYNC_BYTES)
-    snapshot.save(fs, place.directory, f"{TEMP_PREFIX}rewriteaof-{seq}.rdb", base.name, lambda done, total: None)
+    write_file(fs, place.directory, temp_name(starting), starting, lambda sink: sink(manifest), SYNC_BYTES)
+    snapshot.save(fs, place.directory, f"{TEMP_BASE_PREFIX}{seq}.rdb", base.name, lambda done, total: None)
     fs.rename(os.path.join(place.directory, starting), os.path.join(place.directory, manifest_name(place.basename)))
     fs.sync_directory(place.directory)
     return read_log(

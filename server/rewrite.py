@@ -40,13 +40,11 @@ from perdure.server import log_switch
 from perdure.server.children import Outcome, Report
 from perdure.server.client import BUSY, LOADING
 from perdure.server.config import ConfigError
-from perdure.server.snapshots import delay_of, idle_of
-from perdure.server.version import REDIS_VERSION
-from perdure.snapshot.rdb.writer import standard_aux
-from perdure.snapshot.rewrite import Form, Written, write_base
-from perdure.wal.compaction import TEMP_BASE_PREFIX, Finished, Mark
-from perdure.wal.manifest import Entry, base_name
-from perdure.wal.rotation import remove_quietly
+from perdure.server.snapshots import rdb_options
+from perdure.snapshot.rewrite import BaseForm, Written, write_base
+from perdure.wal.atomic import remove_quietly
+from perdure.wal.compaction import Finished, Mark
+from perdure.wal.manifest import TEMP_BASE_PREFIX, Entry, base_name
 
 if TYPE_CHECKING:
     from perdure.server.server import Server
@@ -168,11 +166,9 @@ class Rewriter:
         """In the child."""
         server = self.server
         path = os.path.join(log_switch.place_of(server).directory, self._temp)
-        written = write_base(fs, path, server.keyspace, self._codes(), form_of(server, self._rdb), report)
+        codes = server.scripts.libraries.codes()
+        written = write_base(fs, path, server.keyspace, codes, form_of(server, self._rdb), report)
         return json.dumps(asdict(written)).encode()
-
-    def _codes(self) -> list[bytes]:
-        return [library.code for library in self.server.scripts.libraries.by_name.values()]
 
     def _child_ended(self, outcome: Outcome) -> None:
         self.cow_bytes = outcome.cow_bytes
@@ -327,18 +323,12 @@ class Rewriter:
         log_switch.end(server)
 
 
-def form_of(server: Server, rdb: bool) -> Form:
+def form_of(server: Server, rdb: bool) -> BaseForm:
     """How a BASE is written by the configuration."""
     config = server.config
-    now_s = server.now_ms() // 1000
-    return Form(
+    return BaseForm(
+        **rdb_options(server, aof_base=True),
         rdb=rdb,
-        facts=standard_aux(REDIS_VERSION, now_s, server.engine.max_memory.used(), True),
-        compress=config["rdbcompression"],
-        checksum=config["rdbchecksum"],
-        limits=server.type_limits,
-        idle=idle_of(config["maxmemory-policy"]),
-        before_each=delay_of(config["rdb-key-save-delay"]),
-        unix_s=now_s if config["aof-timestamp-enabled"] else 0,
+        unix_s=server.now_ms() // 1000 if config["aof-timestamp-enabled"] else 0,
         incremental=config["aof-rewrite-incremental-fsync"],
     )

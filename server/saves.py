@@ -24,9 +24,9 @@ from perdure.server import snapshots
 from perdure.server.children import Outcome, Report, describe
 from perdure.server.client import BUSY, LOADING
 from perdure.server.snapshots import Snapshot, temp_name
-from perdure.snapshot.files import remove_quietly
 from perdure.snapshot.rdb.errors import RdbError
 from perdure.store.save_errors import SAVE_FAILED
+from perdure.wal.atomic import remove_quietly
 
 if TYPE_CHECKING:
     from perdure.server.server import Server

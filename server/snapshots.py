@@ -11,18 +11,19 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from perdure.server.scripting.libraries import libraries_of
 from perdure.server.version import REDIS_VERSION
-from perdure.snapshot.files import SYNC_BYTES, Sink, remove_quietly, write_file
-from perdure.snapshot.keyspace import Idle, Loader, dump
+from perdure.snapshot.files import SYNC_BYTES, Sink, write_file
+from perdure.snapshot.keyspace import Form, Idle, Loader, write_rdb
 from perdure.snapshot.rdb.reader import Reader
 from perdure.snapshot.rdb.source import open_source
-from perdure.snapshot.rdb.writer import Writer, standard_aux
+from perdure.snapshot.rdb.writer import standard_aux
 from perdure.store.database import Database, Keyspace
 from perdure.store.uses import Frequency, Recency
+from perdure.wal.atomic import remove_quietly
 from perdure.wal.filesystem import Filesystem
 
 if TYPE_CHECKING:
@@ -51,44 +52,39 @@ class Snapshot:
     """All data of a server, to be written."""
 
     def __init__(self, server: Server, *, aof_base: bool = False) -> None:
-        config = server.config
-        self.keyspace: Keyspace = server.keyspace
+        self._server = server
         self.keys = server.keyspace.key_count()
-        self._compress: bool = config["rdbcompression"]
-        self._checksum: bool = config["rdbchecksum"]
-        self._limits = server.type_limits
-        self._used_bytes = server.engine.max_memory.used
-        self._created_s, self._aof_base = server.now_ms() // 1000, aof_base
-        self._functions = [library.code for library in libraries_of(server.keyspace).by_name.values()]
-        self._idle = idle_of(config["maxmemory-policy"])
-        self._before_each = delay_of(config["rdb-key-save-delay"])
-        self.sync_bytes = SYNC_BYTES if config["rdb-save-incremental-fsync"] else 0
+        self._aof_base = aof_base
+        self.sync_bytes = SYNC_BYTES if server.config["rdb-save-incremental-fsync"] else 0
 
     def write(self, sink: Sink, report: Report) -> None:
         """Write the RDB file into ``sink``."""
-
-        def give(data: bytes) -> None:
-            sink(data)
-            report(writer.keys, self.keys)
-
-        # To sum up what is used takes a while, so it is done here, in the child.
-        facts = standard_aux(REDIS_VERSION, self._created_s, self._used_bytes(), self._aof_base)
-        writer = Writer(give, compress=self._compress, checksum=self._checksum, limits=self._limits, own_facts=True)
-        dump(
-            self.keyspace,
-            writer,
-            facts=facts,
-            functions=self._functions,
-            idle=self._idle,
-            before_each=self._before_each,
-        )
+        keyspace = self._server.keyspace
+        form = Form(**rdb_options(self._server, aof_base=self._aof_base))
+        write_rdb(keyspace, libraries_of(keyspace).codes(), form, sink, report)
 
     def save(self, fs: Filesystem, directory: str, temp: str, name: str, report: Report) -> None:
         """Write it as the file ``name`` of ``directory``, as ``snapshot.files.write_file`` does."""
         write_file(fs, directory, temp, name, lambda sink: self.write(sink, report), self.sync_bytes)
 
 
-def idle_of(policy: str) -> Idle | None:
+def rdb_options(server: Server, *, aof_base: bool) -> dict[str, Any]:
+    """How an RDB of the server is written by its configuration: the fields of a ``Form``.
+
+    To sum up what is used takes a while, so it is for the child to ask.
+    """
+    config = server.config
+    return {
+        "facts": standard_aux(REDIS_VERSION, server.now_ms() // 1000, server.engine.max_memory.used(), aof_base),
+        "compress": config["rdbcompression"],
+        "checksum": config["rdbchecksum"],
+        "limits": server.type_limits,
+        "idle": _idle_of(config["maxmemory-policy"]),
+        "before_each": _delay_of(config["rdb-key-save-delay"]),
+    }
+
+
+def _idle_of(policy: str) -> Idle | None:
     """How keys were used stands in the file where a policy goes by it, as in stock."""
     if "lru" not in policy and "lfu" not in policy:
         return None
@@ -104,7 +100,7 @@ def idle_of(policy: str) -> Idle | None:
     return idle
 
 
-def delay_of(microseconds: int) -> Callable[[], None] | None:
+def _delay_of(microseconds: int) -> Callable[[], None] | None:
     """``rdb-key-save-delay``: to wait before each key, for tests; below 0: 1 us before one in so many."""
     if microseconds >= 0:
         return (lambda: time.sleep(microseconds / 1e6)) if microseconds else None
@@ -141,14 +137,26 @@ def load_file(
     """
     reader = Reader(open_source(fs, path), modules=False)
     keep_uses = server.keyspace.databases[0].uses is not None
-    before_each = delay_of(server.config["key-load-delay"])
+    before_each = _delay_of(server.config["key-load-delay"])
     loader = Loader(reader, keyspace, server.type_limits, now_ms=now_ms, keep_uses=keep_uses)
     tell(loader, 0)
     while loader.step(1 if before_each is not None else _STEP):
         tell(loader, reader.offset)
         if before_each is not None:
             before_each()
-    for code in loader.functions if libraries else ():
-        found = libraries_of(keyspace)
-        found.put(found.prepare(code, replace=False, timed=False))
+    if libraries:
+        load_libraries(keyspace, loader.functions)
     return loader
+
+
+def load_libraries(keyspace: Keyspace, codes: Iterable[bytes]) -> None:
+    """Put the libraries of a file into ``keyspace``; CommandError: one does not load."""
+    libraries = libraries_of(keyspace)
+    for code in codes:
+        libraries.put(libraries.prepare(code, replace=False, timed=False))
+
+
+def memory_used(facts: Mapping[bytes, bytes]) -> int:
+    """Bytes that the writer of a file used, as its facts say; 0 if they do not."""
+    used = facts.get(b"used-mem", b"")
+    return int(used) if used.isdigit() else 0

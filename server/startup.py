@@ -23,8 +23,8 @@ from perdure.server.lock import DirectoryLock
 from perdure.server.log_gate import NoLogWriter
 from perdure.server.log_switch import LogPlace, executor_of, new_writer, place_of
 from perdure.server.restoring import SnapshotRefused
-from perdure.server.scripting.libraries import libraries_of
 from perdure.server.server import Server
+from perdure.server.snapshots import load_libraries, memory_used
 from perdure.server.touched import commands_of
 from perdure.snapshot.base import load_base
 from perdure.store.database import Keyspace
@@ -106,15 +106,12 @@ def base_loader(server: Server, fs: Filesystem, keyspace: Keyspace) -> LoadBase:
 
         keep_uses = server.keyspace.databases[0].uses is not None
         base = load_base(fs, path, keyspace, server.type_limits, told, keep_uses=keep_uses)
-        used = base.facts.get(b"used-mem", b"")
-        server.load.used_memory = int(used) if used.isdigit() else 0
-        libraries = libraries_of(keyspace)
-        for code in base.functions:
-            try:
-                libraries.put(libraries.prepare(code, replace=False, timed=False))
-            except CommandError as refusal:
-                reason = f"a library of functions: {refusal.text.decode('utf-8', 'backslashreplace')}"
-                raise LogDamaged(path, 0, reason) from None
+        server.load.used_memory = memory_used(base.facts)
+        try:
+            load_libraries(keyspace, base.functions)
+        except CommandError as refusal:
+            reason = f"a library of functions: {refusal.text.decode('utf-8', 'backslashreplace')}"
+            raise LogDamaged(path, 0, reason) from None
         return BaseRead(base.end, base.keys)
 
     return load_into

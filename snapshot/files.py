@@ -13,7 +13,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
-from perdure.wal.atomic import write_all
+from perdure.wal.atomic import remove_quietly, write_all
 from perdure.wal.filesystem import File, Filesystem
 
 SYNC_BYTES = 4 << 20
@@ -67,9 +67,3 @@ def write_file(
         remove_quietly(fs, aside)
         raise
     fs.sync_directory(directory)
-
-
-def remove_quietly(fs: Filesystem, path: str) -> None:
-    """Remove a file that nobody needs; what cannot be removed is removed another time."""
-    with contextlib.suppress(OSError):
-        fs.remove(path)

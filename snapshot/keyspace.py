@@ -13,6 +13,7 @@ It must not know: files, forks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -182,6 +183,43 @@ def dump(
             writer.select(index, len(db), len(db.expires))
             _dump_database(db, writer, idle, before_each)
     return writer.end()
+
+
+@dataclass(slots=True)
+class Form:
+    """How a keyspace is written as RDB.
+
+    ``facts``        the AUX fields
+    ``compress``     stock's ``rdbcompression``; ``checksum``: ``rdbchecksum``
+    ``limits``       thresholds by option name
+    ``idle``         how keys are used, if that is to be in it
+    ``before_each``  is called before each key
+    """
+
+    facts: list[tuple[bytes, bytes]] = field(default_factory=list)
+    compress: bool = True
+    checksum: bool = True
+    limits: Limits = field(default_factory=dict)
+    idle: Idle | None = None
+    before_each: Callable[[], None] | None = None
+
+
+def write_rdb(
+    keyspace: Keyspace,
+    functions: Iterable[bytes],
+    form: Form,
+    sink: Callable[[bytes], None],
+    report: Callable[[int, int], None],
+) -> None:
+    """Write a whole file, with what is only ours, into ``sink``; ``report(keys, of so many)`` hears how far it is."""
+    total = keyspace.key_count()
+
+    def give(data: bytes) -> None:
+        sink(data)
+        report(writer.keys, total)
+
+    writer = Writer(give, compress=form.compress, checksum=form.checksum, limits=form.limits, own_facts=True)
+    dump(keyspace, writer, facts=form.facts, functions=functions, idle=form.idle, before_each=form.before_each)
 
 
 def _plain_strings(db: Database) -> Iterator[tuple[bytes, bytes]]:

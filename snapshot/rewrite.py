@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -31,12 +31,12 @@ import hiredis
 from crc32c import crc32c
 
 from perdure.snapshot.digest import Digest, of_keyspace
-from perdure.snapshot.keyspace import Idle, dump
+from perdure.snapshot.files import SYNC_BYTES, SnapshotFile
+from perdure.snapshot.keyspace import Form, write_rdb
 from perdure.snapshot.rdb.errors import RdbError
 from perdure.snapshot.rdb.events import Entry, Function
 from perdure.snapshot.rdb.reader import Reader
 from perdure.snapshot.rdb.source import open_source
-from perdure.snapshot.rdb.writer import Writer
 from perdure.snapshot.store_values import MAKERS
 from perdure.store import value_types
 from perdure.store.database import Keyspace
@@ -44,14 +44,11 @@ from perdure.store.replay import ReplayError, replay
 from perdure.store.resp import encode
 from perdure.store.tx import NoLog, Tx
 from perdure.store.value_types import DEFAULT_LIMITS, Limits
-from perdure.wal.atomic import write_all
 from perdure.wal.filesystem import File, Filesystem
 from perdure.wal.format import time_line
 
 Report = Callable[[int, int], None]
 """So many keys are done, of so many."""
-SYNC_BYTES = 4 << 20
-"""Stock's step of ``aof-rewrite-incremental-fsync``."""
 FLUSH_BYTES = 256 << 10
 READ_BYTES = 1 << 20
 _REPORT_KEYS = 4096
@@ -62,26 +59,15 @@ class BaseWrong(Exception):
 
 
 @dataclass(slots=True)
-class Form:
+class BaseForm(Form):
     """How a BASE is written.
 
     ``rdb``          as RDB, else as commands
-    ``facts``        the AUX fields of the RDB
-    ``compress``     stock's ``rdbcompression``; ``checksum``: ``rdbchecksum``
-    ``limits``       thresholds by option name
-    ``idle``         how keys are used, if that is to be in it
-    ``before_each``  is called before each key
     ``unix_s``       time for a ``#TS:`` line in front of commands; 0 for none
     ``incremental``  fsync every ``SYNC_BYTES``, so that there is not one long one
     """
 
     rdb: bool = True
-    facts: list[tuple[bytes, bytes]] = field(default_factory=list)
-    compress: bool = True
-    checksum: bool = True
-    limits: Limits = field(default_factory=dict)
-    idle: Idle | None = None
-    before_each: Callable[[], None] | None = None
     unix_s: int = 0
     incremental: bool = True
 
@@ -99,25 +85,23 @@ class _Sink:
     """Where the bytes go: the file, and the checksum of what should be in it."""
 
     def __init__(self, file: File, incremental: bool) -> None:
-        self._file = file
-        self._incremental = incremental
-        self._unsynced = 0
+        self._file = SnapshotFile(file, SYNC_BYTES if incremental else 0)
         self.bytes = 0
         self.crc = 0
 
     def write(self, data: bytes) -> None:
         """All of it; OSError as the file raises it."""
-        write_all(self._file, data)
         self.bytes += len(data)
         self.crc = crc32c(data, self.crc)
-        self._unsynced += len(data)
-        if self._incremental and self._unsynced >= SYNC_BYTES:
-            self._unsynced = 0
-            self._file.sync()
+        self._file.write(data)
+
+    def finish(self) -> None:
+        """All of it is on the disk when this returns."""
+        self._file.finish()
 
 
 def write_base(
-    fs: Filesystem, path: str, keyspace: Keyspace, functions: Iterable[bytes], form: Form, report: Report
+    fs: Filesystem, path: str, keyspace: Keyspace, functions: Iterable[bytes], form: BaseForm, report: Report
 ) -> Written:
     """Write the BASE ``path`` durably, and read it back.
 
@@ -131,10 +115,10 @@ def write_base(
         sink = _Sink(file, form.incremental)
         total = keyspace.key_count()
         if form.rdb:
-            _write_rdb(keyspace, codes, form, sink, report)
+            write_rdb(keyspace, codes, form, sink.write, report)
         else:
             _write_commands(keyspace, codes, form, sink, report)
-        file.sync()
+        sink.finish()
     finally:
         file.close()
     report(total, total)
@@ -164,21 +148,10 @@ def _pieces(fs: Filesystem, path: str) -> Iterator[bytes]:
         offset += len(piece)
 
 
-def _write_rdb(keyspace: Keyspace, codes: list[bytes], form: Form, sink: _Sink, report: Report) -> None:
-    total = keyspace.key_count()
-
-    def give(data: bytes) -> None:
-        sink.write(data)
-        report(writer.keys, total)
-
-    writer = Writer(give, compress=form.compress, checksum=form.checksum, limits=form.limits, own_facts=True)
-    dump(keyspace, writer, facts=form.facts, functions=codes, idle=form.idle, before_each=form.before_each)
-
-
 # ---- commands ----------------------------------------------------------------------------------
 
 
-def _write_commands(keyspace: Keyspace, codes: list[bytes], form: Form, sink: _Sink, report: Report) -> None:
+def _write_commands(keyspace: Keyspace, codes: list[bytes], form: BaseForm, sink: _Sink, report: Report) -> None:
     parts: list[bytes] = []
     size = keys = 0
     total = keyspace.key_count()
@@ -246,7 +219,7 @@ class _Builder:
         self.digest.add(self._index, key, db.remove(key), expires_ms)
 
 
-def _read_commands(fs: Filesystem, path: str, databases: int, form: Form) -> Digest:
+def _read_commands(fs: Filesystem, path: str, databases: int, form: BaseForm) -> Digest:
     """What a BASE of commands holds."""
     builder = _Builder(databases, form.limits)
     reader = hiredis.Reader(notEnoughData=None)

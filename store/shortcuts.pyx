@@ -217,6 +217,14 @@ cdef inline bint has_deadline(object db, object key) except -1:
     return PyDict_Size(expires) and PyDict_Contains(expires, key)
 
 
+cdef inline object plain_value(object db, bytes key, object kind):
+    """The value of a key if it is of this class and without a deadline, else None."""
+    cdef PyObject* found = PyDict_GetItemWithError(db, key)
+    if found == NULL or type(<object>found) is not kind or has_deadline(db, key):
+        return None
+    return <object>found
+
+
 cdef int log(object tx, bytes record) except -1:
     """``Tx.log``."""
     cdef Py_ssize_t room = <Py_ssize_t>slot(tx, TX_ROOM) - PyBytes_GET_SIZE(record)
@@ -290,14 +298,8 @@ def incr(tx, list argv):
 
 cdef object find_list(object tx, bytes key):
     """The list of a key as plain as a shortcut wants it, else None."""
-    cdef PyObject* found
     db = plain_db(tx)
-    if db is None:
-        return None
-    found = PyDict_GetItemWithError(db, key)
-    if found == NULL or type(<object>found) is not List or has_deadline(db, key):
-        return None
-    return <object>found
+    return None if db is None else plain_value(db, key, List)
 
 
 cdef bytes glued(bytes a, bytes b):
@@ -481,14 +483,12 @@ cdef int entered(object value, Py_ssize_t order_place, object member, Py_ssize_t
 def sadd(tx, list argv):
     """SADD key member"""
     cdef bytes key, member
-    cdef PyObject* found
     db = plain_db(tx)
     if PyList_GET_SIZE(argv) == 3 and db is not None:
         key = argv[1]
         member = argv[2]
-        found = PyDict_GetItemWithError(db, key)
-        if found != NULL and type(<object>found) is Set and not has_deadline(db, key):
-            value = <object>found
+        value = plain_value(db, key, Set)
+        if value is not None:
             if PyDict_Contains(value, member):
                 return ZERO
             log(tx, joined(b"*3\r\n$4\r\nSADD\r\n", key, member))
@@ -543,7 +543,6 @@ def spop(tx, list argv):
 def hset(tx, list argv):
     """HSET key field value"""
     cdef bytes key, field, content
-    cdef PyObject* found
     cdef Py_ssize_t longest
     cdef bint created
     db = plain_db(tx)
@@ -552,10 +551,9 @@ def hset(tx, list argv):
     key = argv[1]
     field = argv[2]
     content = argv[3]
-    found = PyDict_GetItemWithError(db, key)
-    if found == NULL or type(<object>found) is not Hash or has_deadline(db, key):
+    value = plain_value(db, key, Hash)
+    if value is None:
         return hashes.hset(tx, argv)
-    value = <object>found
     log(tx, joined(b"*4\r\n$4\r\nHSET\r\n", key, field, content))
     created = not PyDict_Contains(value, field)
     PyDict_SetItem(value, field, content)
@@ -706,10 +704,8 @@ cdef int move(object order, double old, double score, object number, object memb
 
 cdef object find_zset(object db, bytes key):
     """The sorted set of a key as plain as a shortcut wants it, else None."""
-    cdef PyObject* found = PyDict_GetItemWithError(db, key)
-    if found == NULL or type(<object>found) is not ZSet or slot(<object>found, ZSET_PACKED) is not None:
-        return None
-    return None if has_deadline(db, key) else <object>found
+    value = plain_value(db, key, ZSet)
+    return None if value is None or slot(value, ZSET_PACKED) is not None else value
 
 
 def zadd(tx, list argv):

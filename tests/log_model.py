@@ -19,9 +19,9 @@ from log_bench import BASENAME, DIRECTORY, LOG_ID, StandingClock, batch_of, entr
 
 from perdure.wal import format as lines
 from perdure.wal.atomic import write_all
-from perdure.wal.compaction import TEMP_BASE_PREFIX, Finished, Mark
+from perdure.wal.compaction import Finished, Mark
 from perdure.wal.executor import Executor, InlineExecutor, ManualExecutor
-from perdure.wal.manifest import Entry, base_name
+from perdure.wal.manifest import TEMP_BASE_PREFIX, Entry, base_name
 from perdure.wal.recovery import Recovery, mend, read_log
 from perdure.wal.simulated import SimulatedCrash, SimulatedFilesystem
 from perdure.wal.writer import LogRefused, LogWriter

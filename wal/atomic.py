@@ -60,3 +60,9 @@ def replace_file(fs: Filesystem, directory: str, name: str, data: bytes) -> None
     """Make ``data`` the content of ``name`` in ``directory``, durably; OSError as the two above."""
     write_aside(fs, directory, name, data)
     put_in_place(fs, directory, name)
+
+
+def remove_quietly(fs: Filesystem, path: str) -> None:
+    """Remove a file that nobody needs; what cannot be removed only takes space, and goes another time."""
+    with contextlib.suppress(OSError):
+        fs.remove(path)

@@ -45,17 +45,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from perdure.wal.atomic import TEMP_PREFIX, put_in_place, write_aside
+from perdure.wal.atomic import put_in_place, remove_quietly, write_aside
 from perdure.wal.jobs import as_os_error
 from perdure.wal.manifest import Entry, manifest_name, render
-from perdure.wal.rotation import NewFile, Place, prepare, remove_quietly, switch
+from perdure.wal.rotation import NewFile, Place, prepare, switch
 
 if TYPE_CHECKING:
     from perdure.wal.filesystem import File
     from perdure.wal.writer import LogWriter
 
-TEMP_BASE_PREFIX = f"{TEMP_PREFIX}rewriteaof-"
-"""Stock's own prefix for a BASE that is being written."""
 CLEAN_FIRST_S, CLEAN_LAST_S = 0.5, 60.0
 
 
@@ -81,11 +79,6 @@ class Finished:
 
     temp: str
     entry: Entry
-
-
-def starting_name(basename: str) -> str:
-    """Where the manifest of a log stands that has no BASE yet."""
-    return f"{TEMP_PREFIX}{basename}.starting"
 
 
 # ---- what runs as a job -------------------------------------------------------------------------

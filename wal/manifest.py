@@ -23,12 +23,15 @@ from dataclasses import dataclass
 
 from crc32c import crc32c
 
+from perdure.wal.atomic import TEMP_PREFIX
 from perdure.wal.damage import LogDamaged
 from perdure.wal.words import split_words
 
 MAX_LINE_BYTES = 1024
 """Stock's limit for a line, its newline included."""
 MAX_NUMBER = (1 << 63) - 1
+TEMP_BASE_PREFIX = f"{TEMP_PREFIX}rewriteaof-"
+"""Stock's own prefix for a BASE that is being written."""
 
 _HEAD = re.compile(rb"#PERDURE 1 ([0-9a-f]{32})")
 _FOOT = re.compile(rb"#CRC32C ([0-9a-f]{8})\n")
@@ -78,6 +81,11 @@ class Manifest:
 def manifest_name(basename: str) -> str:
     """Name of the manifest for ``appendfilename`` ``basename``."""
     return f"{basename}.manifest"
+
+
+def starting_name(basename: str) -> str:
+    """Where the manifest of a log stands that has no BASE yet; no start reads it as a log's."""
+    return f"{TEMP_PREFIX}{basename}.starting"
 
 
 def incr_name(basename: str, seq: int) -> str:

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perdure.wal import format as lines
-from perdure.wal.atomic import replace_file, write_all
+from perdure.wal.atomic import remove_quietly, replace_file, write_all
 from perdure.wal.manifest import Entry, incr_name, render
 
 if TYPE_CHECKING:
@@ -77,12 +77,6 @@ class Outcome:
 
     prepared: NewFile | None
     error: OSError | None
-
-
-def remove_quietly(fs: Filesystem, path: str) -> None:
-    """Remove a file that nothing names any more; if that fails it only takes space."""
-    with contextlib.suppress(OSError):
-        fs.remove(path)
 
 
 def prepare(place: Place, seq: int, lsn: int, prev: int, payloads: Sequence[bytes], unix_ms: int) -> NewFile:

@@ -23,7 +23,7 @@ from perdure.wal import format as lines
 from perdure.wal.atomic import TEMP_PREFIX
 from perdure.wal.damage import LogDamaged
 from perdure.wal.filesystem import Filesystem
-from perdure.wal.manifest import Entry, Manifest, manifest_name, parse, seq_in_name
+from perdure.wal.manifest import TEMP_BASE_PREFIX, Entry, Manifest, manifest_name, parse, seq_in_name, starting_name
 
 MAX_MANIFEST_BYTES = 16 << 20
 MAX_EMPTY_BYTES = 64 << 20
@@ -218,7 +218,7 @@ def _leftovers(
         drop += [name for name in unnamed if not name.endswith(".incr.aof")]
     drop += [name for name in unnamed if name.endswith(".incr.aof") and _holds_nothing(fs, directory, name)]
     drop += unfinished
-    temporary = (f"{TEMP_PREFIX}{basename}.", f"{TEMP_PREFIX}{TEMP_PREFIX}{basename}.", f"{TEMP_PREFIX}rewriteaof-")
+    temporary = (f"{TEMP_PREFIX}{basename}.", f"{TEMP_PREFIX}{TEMP_PREFIX}{basename}.", TEMP_BASE_PREFIX)
     drop += [name for name in names if name.startswith(temporary) and name not in used]
     return tuple(dict.fromkeys(drop))
 
@@ -228,7 +228,7 @@ def _unfinished(fs: Filesystem, directory: str, basename: str, names: list[str],
 
     Its manifest stands under another name; all that was made since has at least the numbers that it names.
     """
-    name = f"{TEMP_PREFIX}{basename}.starting"
+    name = starting_name(basename)
     if name not in names:
         return []
     path = os.path.join(directory, name)

@@ -52,7 +52,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from perdure.wal import format as lines
-from perdure.wal.atomic import write_all
+from perdure.wal.atomic import remove_quietly, write_all
 from perdure.wal.compaction import Compaction
 from perdure.wal.ending import finish
 from perdure.wal.format import batch_header
@@ -60,7 +60,7 @@ from perdure.wal.idle import Idle
 from perdure.wal.jobs import LogRefused, as_os_error, put, settle_file, timed_sync
 from perdure.wal.manifest import manifest_name
 from perdure.wal.pace import Pace
-from perdure.wal.rotation import NewFile, OldFile, Outcome, Place, prepare, remove_quietly, rotate, switch
+from perdure.wal.rotation import NewFile, OldFile, Outcome, Place, prepare, rotate, switch
 from perdure.wal.space import Space
 
 if TYPE_CHECKING:

@@ -226,7 +226,7 @@ def function_kill(tx: ServerTx, argv: list[bytes]) -> bytes:
 )  # fmt: skip
 def function_dump(tx: Tx, argv: list[bytes]) -> bytes:
     """FUNCTION DUMP"""
-    return bulk(payload.dump([library.code for library in libraries_of(tx.keyspace).by_name.values()]))
+    return bulk(payload.dump(libraries_of(tx.keyspace).codes()))
 
 
 @command(

@@ -203,6 +203,10 @@ class Libraries:
         """How many functions all libraries have."""
         return sum(len(library.functions) for library in self.by_name.values())
 
+    def codes(self) -> list[bytes]:
+        """The source of each library: what a file has of them."""
+        return [library.code for library in self.by_name.values()]
+
     def bytes_used(self) -> int:
         """What the libraries hold beside the machine, by and large."""
         return sum(len(library.code) + _ENTRY_BYTES * (1 + len(library.functions)) for library in self.by_name.values())

@@ -12,7 +12,7 @@ import perdure.server.commands  # noqa: F401 - registers every command
 from perdure.server.touched import commands_of
 from perdure.snapshot.base import load_base
 from perdure.snapshot.digest import of_keyspace
-from perdure.snapshot.rewrite import BaseWrong, Form, write_base
+from perdure.snapshot.rewrite import BaseForm, BaseWrong, write_base
 from perdure.store import value_types
 from perdure.store.database import Keyspace
 from perdure.store.replay import replay
@@ -60,7 +60,7 @@ def nothing(done: int, total: int) -> None:
 @pytest.mark.parametrize("rdb", [True, False])
 def test_what_is_written_is_what_is_loaded(rdb: bool) -> None:
     keyspace, fs = filled(), SimulatedFilesystem()
-    written = write_base(fs, PATH, keyspace, [CODE], Form(rdb=rdb, unix_s=1_700_000_000), nothing)
+    written = write_base(fs, PATH, keyspace, [CODE], BaseForm(rdb=rdb, unix_s=1_700_000_000), nothing)
     assert (written.bytes, written.keys) == (fs.size(PATH), keyspace.key_count())
     twin = Keyspace(16)
     tx = Tx(twin, NoLog(), Random(1), {})
@@ -82,7 +82,7 @@ def test_every_changed_byte_of_the_file_is_found(rdb: bool) -> None:
     keyspace = Keyspace(4)
     tx = Tx(keyspace, NoLog(), Random(1), {})
     replay(tx, [line.encode().split() for line in ("SET k value", "ZADD z -1 m", "HSET h f v", "RPUSH l 1")])
-    size = write_base(SimulatedFilesystem(), PATH, keyspace, [], Form(rdb=rdb, checksum=False), nothing).bytes
+    size = write_base(SimulatedFilesystem(), PATH, keyspace, [], BaseForm(rdb=rdb, checksum=False), nothing).bytes
     for at in range(size):
         fs = SimulatedFilesystem()
 
@@ -92,7 +92,7 @@ def test_every_changed_byte_of_the_file_is_found(rdb: bool) -> None:
 
         fs.on_call = rot  # type: ignore[assignment]
         with pytest.raises(BaseWrong, match="temp-rewriteaof"):
-            write_base(fs, PATH, keyspace, [], Form(rdb=rdb, checksum=False), nothing)
+            write_base(fs, PATH, keyspace, [], BaseForm(rdb=rdb, checksum=False), nothing)
 
 
 def test_digests_differ_where_anything_does() -> None:
@@ -130,5 +130,5 @@ def test_a_value_of_many_members_is_built_by_commands_of_bounded_size() -> None:
     keyspace, fs = Keyspace(1), SimulatedFilesystem()
     tx = Tx(keyspace, NoLog(), Random(1), {})
     replay(tx, [[b"SADD", b"s", *(b"%d" % i for i in range(5000))], [b"RPUSH", b"l", *[b"x" * 100_000] * 50]])
-    write_base(fs, PATH, keyspace, [], Form(rdb=False), nothing)
+    write_base(fs, PATH, keyspace, [], BaseForm(rdb=False), nothing)
     assert max(len(encode(argv)) for argv in commands_of(fs.content(PATH))) < 2 << 20
